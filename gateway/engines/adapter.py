@@ -1,0 +1,119 @@
+"""What differs between engines: one adapter for each kind, pure, registered by name.
+
+An adapter turns a call into the engine's request, and what the engine answers into OpenAI's
+words: its errors into ours, its streams and bodies into what a client of OpenAI expects. It
+also knows where the engine tells how it is.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from gateway.errors import GatewayError
+from gateway.wire.ask import Ask, Operation
+from gateway.wire.http import UpstreamRequest
+from gateway.wire.usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the engine must be told: the model's name there, and our key for it (None: none)."""
+
+    model: str
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the client must see: the model it asked for, and an id where the engine gives none."""
+
+    model: str
+    id: str
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, ready for the client. `finish_reason` None: the operation has none."""
+
+    body: bytes
+    usage: Usage | None
+    finish_reason: str | None = None
+
+
+class AnswerStream(Protocol):
+    """Reads the events of one streamed answer and says what the client gets to see.
+
+    `failure` is set by an event that proves that the answer is broken (an error, an abort, an
+    end without a finish); what `event` returned until then is good.
+    """
+
+    usage: Usage | None
+    finish_reason: str | None
+    failure: GatewayError | None
+    content_events: int
+    is_complete: bool
+
+    def event(self, event: bytes) -> bytes | None:
+        """The bytes for the client in place of this event; None when it gets nothing."""
+        ...
+
+    def end(self) -> bytes | None:
+        """What closes the client's stream when the engine's has ended; sets `failure` if broken."""
+        ...
+
+
+class State(StrEnum):
+    """What an engine says of itself."""
+
+    READY = "ready"
+    LOADING = "loading"
+    UNHEALTHY = "unhealthy"
+    ASLEEP = "asleep"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An engine's own figures; None is unknown.
+
+    `kv_cache_used_ratio` is 0 to 1; `kv_cache_tokens` the whole capacity.
+    """
+
+    running: float | None = None
+    waiting: float | None = None
+    kv_cache_used_ratio: float | None = None
+    kv_cache_tokens: int | None = None
+    asleep: bool = False
+
+
+class EngineAdapter(Protocol):
+    """One kind of engine."""
+
+    kind: ClassVar[str]
+    operations: ClassVar[frozenset[Operation]]
+    health_path: ClassVar[str]
+    load_path: ClassVar[str | None]
+
+    def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
+        """The engine's request for this call. Raises InvalidRequest for what it cannot do."""
+        ...
+
+    def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
+        """The failure behind an answer whose status is not 2xx."""
+        ...
+
+    def answer(self, ask: Ask, body: bytes, shown: Shown) -> Answer:
+        """A 2xx body as the client gets it. Raises a GatewayError when it is no whole answer."""
+        ...
+
+    def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
+        """A fresh reader for one streamed answer."""
+        ...
+
+    def state(self, status: int, body: bytes) -> State:
+        """What the answer at `health_path` says."""
+        ...
+
+    def load(self, body: bytes) -> Load:
+        """What the answer at `load_path` says. Never raises: what cannot be read is unknown."""
+        ...

@@ -1,0 +1,18 @@
+"""One HTTP request to an engine, as values."""
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """`path` starts with a slash; the replica's base path is put before it.
+
+    `headers` are all but host, content-length and connection, which the transport writes.
+    """
+
+    method: str
+    path: str
+    headers: Headers = ()
+    body: bytes = b""

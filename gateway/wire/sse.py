@@ -1,0 +1,81 @@
+"""Split a byte stream into server-sent events, and read the data of one. No I/O.
+
+Events come out as the very bytes that went in, their closing blank line included, so whoever
+relays them changes nothing. Line ends may be LF, CRLF or CR, cut anywhere.
+
+Source: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
+"""
+
+import re
+
+# a blank line: two line ends in a row, where CR LF is one line end
+_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+DONE = b"data: [DONE]\n\n"
+
+
+class EventTooLarge(Exception):
+    """An event grew past the bound; the stream cannot be read on."""
+
+
+class EventSplitter:
+    """Cuts pieces of a stream into whole events, holding back at most `max_event_bytes`."""
+
+    def __init__(self, max_event_bytes: int) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._carry = bytearray()
+        self._at_start = True
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The events completed by `piece`, oldest first. Raises EventTooLarge."""
+        if self._at_start:
+            piece = self._without_mark(piece)
+        if not self._carry and piece.endswith(b"\n\n") and b"\r" not in piece:
+            if piece.find(b"\n\n") == len(piece) - 2:
+                return [piece]
+            return [event + b"\n\n" for event in piece[:-2].split(b"\n\n")]
+        return self._cut(piece)
+
+    def rest(self) -> bytes:
+        """What came after the last whole event."""
+        return bytes(self._carry)
+
+    def _without_mark(self, piece: bytes) -> bytes:
+        self._carry += piece
+        head = bytes(self._carry)
+        if len(head) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(head):
+            return b""
+        self._at_start = False
+        self._carry.clear()
+        return head.removeprefix(_BYTE_ORDER_MARK)
+
+    def _cut(self, piece: bytes) -> list[bytes]:
+        # the blank line may begin in the last three bytes that were held back
+        searched = max(0, len(self._carry) - 3)
+        self._carry += piece
+        events: list[bytes] = []
+        start = 0
+        while match := _END_OF_EVENT.search(self._carry, max(start, searched)):
+            events.append(bytes(self._carry[start : match.end()]))
+            start = match.end()
+        del self._carry[:start]
+        if len(self._carry) > self._max_event_bytes:
+            raise EventTooLarge
+        return events
+
+
+def event_data(event: bytes) -> bytes | None:
+    """The `data` of one event, its lines joined by LF; None when it has none (a comment)."""
+    lines = [
+        line[5:].removeprefix(b" ") if line[4:5] == b":" else b""
+        for line in _LINE_END.split(event)
+        if line == b"data" or line.startswith(b"data:")
+    ]
+    return b"\n".join(lines) if lines else None
+
+
+def data_event(data: bytes) -> bytes:
+    """One event with this data, which holds no line end."""
+    return b"data: " + data + b"\n\n"

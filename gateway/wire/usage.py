@@ -1,0 +1,46 @@
+"""Token counts as an engine reports them."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `cached_tokens`: the part of the prompt that was in the KV cache."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Reported(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+_reported = msgspec.json.Decoder(_Reported | None)
+_ABSURD = 1 << 40
+
+
+def read_usage(raw: msgspec.Raw | bytes) -> Usage | None:
+    """None when the engine gave no usage, or counts that cannot be true."""
+    try:
+        given = _reported.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    if given is None:
+        return None
+    details = given.prompt_tokens_details
+    usage = Usage(
+        prompt_tokens=given.prompt_tokens,
+        completion_tokens=given.completion_tokens,
+        cached_tokens=(details.cached_tokens or 0) if details else 0,
+    )
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return usage if all(0 <= count < _ABSURD for count in counts) else None
