@@ -1,0 +1,135 @@
+"""Any server that speaks OpenAI's API as it is written. The other adapters start from here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import msgspec
+
+from gateway.engines.adapter import Answer, AnswerStream, Load, Served, Shown, State
+from gateway.engines.openai_errors import (
+    name_failure,
+    read_error_field,
+    read_words,
+    retry_after_s,
+)
+from gateway.engines.openai_stream import OpenAiStream
+from gateway.errors import EngineFault, GatewayError
+from gateway.wire.ask import TRUE, Ask, Operation, encode_string
+from gateway.wire.http import Headers, UpstreamRequest
+from gateway.wire.usage import read_usage
+
+PATHS: Mapping[Operation, str] = MappingProxyType(
+    {
+        Operation.CHAT: "/v1/chat/completions",
+        Operation.COMPLETION: "/v1/completions",
+        Operation.EMBEDDINGS: "/v1/embeddings",
+    }
+)
+
+_top = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+
+
+class _Finish(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Summary(msgspec.Struct):
+    """What must be known of a whole answer."""
+
+    model: str | None = None
+    id: str | None = None
+    choices: list[_Finish] = []
+    usage: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+_summary = msgspec.json.Decoder(_Summary)
+
+
+class OpenAiAdapter:
+    """The API as OpenAI documents it."""
+
+    kind: ClassVar[str] = "openai"
+    operations: ClassVar[frozenset[Operation]] = frozenset(PATHS)
+    health_path: ClassVar[str] = "/v1/models"
+    load_path: ClassVar[str | None] = None
+    finish_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
+        body = ask.edited({"model": encode_string(served.model), **self.changes(ask)})
+        return UpstreamRequest("POST", PATHS[ask.operation], headers(served, request_id), body)
+
+    def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:
+        """The fields that this kind of engine needs otherwise than the client sent them."""
+        if not ask.stream or ask.include_usage or ask.operation is Operation.EMBEDDINGS:
+            return {}
+        given = _options.decode(ask.fields.get("stream_options", b"null")) or {}
+        return {"stream_options": msgspec.Raw(msgspec.json.encode(given | {"include_usage": TRUE}))}
+
+    def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
+        return name_failure(read_words(body), status, retry_after_s(retry_after))
+
+    def answer(self, ask: Ask, body: bytes, shown: Shown) -> Answer:
+        try:
+            summary = _summary.decode(body)
+        except msgspec.DecodeError as exc:
+            raise EngineFault("the engine's answer could not be read") from exc
+        if summary.error is not None:
+            raise self.error_event(bytes(summary.error))
+        reasons = [choice.finish_reason for choice in summary.choices]
+        if "abort" in reasons:
+            raise EngineFault("the engine stopped before the answer was complete")
+        usage = None if summary.usage is None else read_usage(summary.usage)
+        reason = reasons[0] if reasons else None
+        changes = self.answer_changes(summary.id, summary.model, shown)
+        renamed = [self.finish_reasons.get(r, r) if r else r for r in reasons]
+        if changes or renamed != reasons:
+            body = _edited_answer(body, changes, renamed if renamed != reasons else None)
+        return Answer(body, usage, self.finish_reasons.get(reason, reason) if reason else None)
+
+    def answer_changes(
+        self, answer_id: str | None, model: str | None, shown: Shown
+    ) -> dict[str, msgspec.Raw]:
+        """The top-level fields of a whole answer that the client must see otherwise."""
+        changes = {}
+        if model != shown.model:
+            changes["model"] = encode_string(shown.model)
+        if answer_id == "":
+            changes["id"] = encode_string(shown.id)
+        return changes
+
+    def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
+        return OpenAiStream(ask, shown, self.error_event, self.finish_reasons)
+
+    def error_event(self, error: bytes) -> GatewayError:
+        """The failure that the `error` field of an event or a 200 body names."""
+        words = read_error_field(error)
+        return name_failure(words, words.status or 500, None)
+
+    def state(self, status: int, body: bytes) -> State:
+        return State.READY if status == 200 else State.UNHEALTHY
+
+    def load(self, body: bytes) -> Load:
+        return Load()
+
+
+def headers(served: Served, request_id: str) -> Headers:
+    """What every engine is told beside the body. Nothing of the client's own headers."""
+    given = ((b"content-type", b"application/json"), (b"x-request-id", request_id.encode()))
+    if served.api_key is None:
+        return given
+    return (*given, (b"authorization", b"Bearer " + served.api_key.encode()))
+
+
+def _edited_answer(
+    body: bytes, changes: Mapping[str, msgspec.Raw], finish_reasons: list[str | None] | None
+) -> bytes:
+    fields = _top.decode(body) | dict(changes)
+    if finish_reasons is not None:
+        choices = msgspec.json.decode(fields["choices"], type=list[dict[str, msgspec.Raw]])
+        for choice, reason in zip(choices, finish_reasons, strict=True):
+            choice["finish_reason"] = msgspec.Raw(msgspec.json.encode(reason))
+        fields["choices"] = msgspec.Raw(msgspec.json.encode(choices))
+    return msgspec.json.encode(fields)

@@ -1,0 +1,160 @@
+"""Read a streamed answer in OpenAI's form, event by event, at little cost.
+
+An event is parsed once, for the few fields that matter to us; its bytes are relayed as they
+came unless something in them has to change: the model's name, a finish reason of the engine's
+own, a usage chunk that the client did not ask for.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from gateway.engines.adapter import Shown
+from gateway.errors import GatewayError, StreamBroken
+from gateway.wire.ask import Ask, encode_string
+from gateway.wire.sse import DONE, data_event, event_data
+from gateway.wire.usage import Usage, read_usage
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: msgspec.Raw | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    model: str | None = None
+    choices: list[_Choice] = []
+    usage: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_top = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+ReadError = Callable[[bytes], GatewayError]
+
+
+class OpenAiStream:
+    """The stream of any engine that speaks OpenAI's chunks.
+
+    `read_error` names the failure in an error event; `finish_reasons` maps the engine's own
+    words to OpenAI's, "abort" excepted, which means that the engine gave up.
+    """
+
+    def __init__(
+        self, ask: Ask, shown: Shown, read_error: ReadError, finish_reasons: Mapping[str, str]
+    ) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.failure: GatewayError | None = None
+        self.content_events = 0
+        self.is_complete = False
+        self._shown = shown
+        self._shows_usage = ask.include_usage
+        self._read_error = read_error
+        self._finish_reasons = finish_reasons
+        self._unfinished: set[int] = set()
+        self._is_done = False
+
+    def event(self, event: bytes) -> bytes | None:
+        data: bytes | memoryview | None
+        if event.startswith(b"data: {"):
+            data = memoryview(event)[6:]
+        else:
+            data = event_data(event)
+            if data is None:
+                return event
+            if data == b"[DONE]":
+                return self._done(event)
+            if not data:
+                return None
+        try:
+            chunk = _decode(data)
+        except msgspec.DecodeError:
+            return self._unreadable(event)
+        if chunk.error is not None:
+            self.failure = self._read_error(bytes(chunk.error))
+            return None
+        return self._chunk(event, chunk)
+
+    def end(self) -> bytes | None:
+        if self._is_done or self.failure:
+            return None
+        return self._done(DONE)
+
+    def _chunk(self, event: bytes, chunk: _Chunk) -> bytes | None:
+        if chunk.usage is not None:
+            self.usage = read_usage(chunk.usage) or self.usage
+            if not chunk.choices and not self._shows_usage:
+                return None
+        reworded = False
+        for choice in chunk.choices:
+            if _has_content(choice):
+                self.content_events += 1
+            reason = choice.finish_reason
+            if not reason:
+                self._unfinished.add(choice.index)
+            elif reason == "abort":
+                self.failure = StreamBroken("the engine stopped before the answer was complete")
+                return None
+            else:
+                reworded |= reason in self._finish_reasons
+                self.finish_reason = self._finish_reasons.get(reason, reason)
+                self._unfinished.discard(choice.index)
+        if chunk.model is not None and chunk.model != self._shown.model:
+            event = self._renamed(event, chunk.model)
+        return self._reworded(event) if reworded else event
+
+    def _done(self, event: bytes) -> bytes | None:
+        if self._unfinished or self.finish_reason is None:
+            self.failure = StreamBroken("the engine ended the answer before it was complete")
+            return None
+        self._is_done = self.is_complete = True
+        return event
+
+    def _unreadable(self, event: bytes) -> bytes:
+        """Relay what we do not understand, unless it is an error in an unknown shape."""
+        return event
+
+    def _renamed(self, event: bytes, engine_model: str) -> bytes:
+        # Quotes inside a JSON string are escaped, so this can only match a key and its value.
+        shown = bytes(encode_string(self._shown.model))
+        old = b'"model":' + bytes(encode_string(engine_model))
+        renamed = event.replace(old, b'"model":' + shown, 1)
+        if renamed is not event and renamed != event:
+            return renamed
+        return edited(event, {"model": msgspec.Raw(shown)})
+
+    def _reworded(self, event: bytes) -> bytes:
+        fields = _top.decode(event_data(event) or b"")
+        choices = _choices.decode(fields["choices"])
+        for choice in choices:
+            reason = msgspec.json.decode(choice.get("finish_reason", b"null"))
+            if reason in self._finish_reasons:
+                choice["finish_reason"] = encode_string(self._finish_reasons[reason])
+        fields["choices"] = msgspec.Raw(msgspec.json.encode(choices))
+        return data_event(msgspec.json.encode(fields))
+
+
+def edited(event: bytes, changes: Mapping[str, msgspec.Raw]) -> bytes:
+    """The event with some top-level fields of its JSON replaced."""
+    return data_event(msgspec.json.encode(_top.decode(event_data(event) or b"") | dict(changes)))
+
+
+def _has_content(choice: _Choice) -> bool:
+    delta = choice.delta
+    if delta is None:
+        return bool(choice.text)
+    return bool(
+        delta.content or delta.reasoning or delta.reasoning_content or delta.tool_calls is not None
+    )
