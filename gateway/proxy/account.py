@@ -1,0 +1,163 @@
+"""Settle one call, exactly once, whatever happened: lease, metrics, log line.
+
+The exchange tells the account what it learns; `close` is the only place where a call's end is
+recorded.
+"""
+
+from collections.abc import Callable
+
+from gateway.clock import Clock
+from gateway.errors import ClientGone, GatewayError, Source
+from gateway.fleet.state import Lease
+from gateway.proxy.call import Call
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.telemetry.logs import RequestLog, Value
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import trace_id
+from gateway.wire.usage import Usage
+
+_NO_ROUTE = ("", "", "")
+_OK = "ok"
+
+
+class Account:
+    """What is known of one call. Attributes are set by the exchange while it runs."""
+
+    __slots__ = (
+        "_call",
+        "_is_open",
+        "_lease",
+        "_settle",
+        "attempts",
+        "caller",
+        "content_events",
+        "failure",
+        "finish_reason",
+        "first_content_s",
+        "route",
+        "stream",
+        "usage",
+    )
+
+    def __init__(self, call: Call, settle: Callable[["Account", Call], None]) -> None:
+        self._call = call
+        self._settle = settle
+        self._is_open = True
+        self._lease: Lease | None = None
+        self.attempts = 0
+        self.caller: str | None = None
+        self.content_events = 0
+        self.failure: GatewayError | None = None
+        self.finish_reason: str | None = None
+        self.first_content_s: float | None = None
+        self.route = _NO_ROUTE
+        self.stream = False
+        self.usage: Usage | None = None
+
+    def attempt(self, lease: Lease) -> None:
+        """A try on this lease's replica begins."""
+        self.attempts += 1
+        self._lease = lease
+        variant = lease.state.variant
+        self.route = (variant.model, variant.name, lease.state.name)
+
+    def release(self) -> None:
+        """The try is over."""
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def close(self) -> None:
+        """The call is over. Only the first time counts."""
+        if self._is_open:
+            self._is_open = False
+            self.release()
+            self._settle(self, self._call)
+
+
+class Bookkeeper:
+    """Opens accounts and records how they close."""
+
+    def __init__(self, metrics: Metrics, request_log: RequestLog, clock: Clock) -> None:
+        self._metrics = metrics
+        self._log = request_log
+        self._clock = clock
+        self.open_calls = 0
+
+    def open(self, call: Call) -> Account:
+        self.open_calls += 1
+        return Account(call, self._settle)
+
+    def failed_attempt(self, account: Account, failure: GatewayError) -> None:
+        """A try that did not answer; the call may go on elsewhere."""
+        self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+
+    def _settle(self, account: Account, call: Call) -> None:
+        self.open_calls -= 1
+        duration_s = self._clock.now_s() - call.received_s
+        failure = account.failure
+        outcome = _outcome(failure)
+        self._metrics.requests.cell(*account.route, outcome).add()
+        self._metrics.duration.cell(*account.route, outcome).observe(duration_s)
+        prompt, completion, cached = self._count(account)
+        if account.attempts and failure is None:
+            self._metrics.attempts.cell(*account.route, _OK).add()
+        ttft_s = None
+        if account.first_content_s is not None:
+            ttft_s = account.first_content_s - call.received_s
+            self._metrics.route(*account.route).ttft.observe(ttft_s)
+        model, variant, replica = account.route
+        line: dict[str, Value] = {
+            F.REQUEST_ID: call.request_id,
+            F.OPERATION: call.operation.value,
+            F.CALLER: account.caller,
+            F.MODEL: model or None,
+            F.VARIANT: variant or None,
+            F.REPLICA: replica or None,
+            F.STREAM: account.stream,
+            F.ATTEMPTS: account.attempts,
+            F.OUTCOME: outcome,
+            F.STATUS: 200 if failure is None else failure.status,
+            F.FINISH_REASON: account.finish_reason,
+            F.TTFT_MS: None if ttft_s is None else round(ttft_s * 1000, 2),
+            F.DURATION_MS: round(duration_s * 1000, 2),
+            F.PROMPT_TOKENS: prompt,
+            F.COMPLETION_TOKENS: completion,
+            F.CACHED_TOKENS: cached or None,
+            F.BODY_BYTES: len(call.body),
+            F.TRACE_ID: trace_id(call.traceparent),
+            F.SDK_RETRY: call.sdk_retry.decode("latin-1") if call.sdk_retry else None,
+        }
+        if failure is not None:
+            line[F.ERROR_CODE] = failure.code
+            line[F.ERROR_SOURCE] = failure.source.value
+            line[F.ERROR_CAUSE] = failure.public
+        self._log.write(F.REQUEST, line)
+
+    def _count(self, account: Account) -> tuple[int | None, int | None, int]:
+        """Tokens in, out and cached; the events with content stand in for unknown tokens out."""
+        usage = account.usage
+        if usage is None:
+            completion = account.content_events or None
+            if completion:
+                self._metrics.route(*account.route).output.add(completion)
+            return None, completion, 0
+        cells = self._metrics.route(*account.route)
+        cells.input.add(usage.prompt_tokens)
+        cells.output.add(usage.completion_tokens)
+        cells.cached.add(usage.cached_tokens)
+        return usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+
+
+def _outcome(failure: GatewayError | None) -> str:
+    if failure is None:
+        return _OK
+    if isinstance(failure, ClientGone):
+        return "client_gone"
+    match failure.source:
+        case Source.CLIENT:
+            return "client_error"
+        case Source.ENGINE:
+            return "engine_error"
+        case Source.GATEWAY:
+            return "gateway_error"

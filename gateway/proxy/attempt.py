@@ -1,0 +1,231 @@
+"""One try on one replica: send the request, and bring its answer to the client.
+
+Raises the failure when the try failed and the client has seen no content of it, so that the
+exchange may try elsewhere; a stream that breaks later raises StreamBroken or StreamStalled.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.engines.adapter import EngineAdapter, Served, Shown
+from gateway.errors import (
+    ClientGone,
+    ConnectionLost,
+    EngineFault,
+    EngineSilent,
+    GatewayError,
+    StreamBroken,
+    StreamStalled,
+)
+from gateway.fleet.catalog import Timeouts
+from gateway.fleet.state import ReplicaState
+from gateway.proxy.account import Account
+from gateway.proxy.call import Call
+from gateway.proxy.client import Client
+from gateway.proxy.relay import Relay
+from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.ask import Ask
+from gateway.wire.http import Headers
+
+_MAX_ERROR_BYTES = 256 * 1024
+_ERROR_BODY_S = 5.0
+_LINGER_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBounds:
+    """What a relayed answer may take. `write_stall_s`: how long a client may read nothing."""
+
+    heartbeat_s: float = 15.0
+    write_stall_s: float = 60.0
+    max_event_bytes: int = 16 * 1024 * 1024
+    max_answer_bytes: int = 64 * 1024 * 1024
+
+
+class Attempts:
+    """Makes tries; holds what all of them need."""
+
+    def __init__(
+        self, upstream: Upstream, metrics: Metrics, clock: Clock, bounds: StreamBounds
+    ) -> None:
+        self._upstream = upstream
+        self._metrics = metrics
+        self._clock = clock
+        self._bounds = bounds
+
+    async def run(
+        self,
+        call: Call,
+        ask: Ask,
+        adapter: EngineAdapter,
+        state: ReplicaState,
+        client: Client,
+        account: Account,
+    ) -> None:
+        variant = state.variant
+        request = adapter.prepare(
+            ask, Served(variant.served_model, variant.api_key), call.request_id
+        )
+        waits = variant.timeouts
+        response = await self._upstream.send(
+            state.replica.origin,
+            request,
+            connect_s=waits.connect_s,
+            # an answer that is not streamed comes only when it is complete
+            first_byte_s=waits.first_byte_s if ask.stream else waits.total_s,
+        )
+        try:
+            if not 200 <= response.status < 300:
+                raise await _refusal(adapter, response)
+            shown = Shown(ask.model, f"chatcmpl-{call.request_id}", int(self._clock.unix_s()))
+            head = ((b"x-request-id", call.request_id.encode()),)
+            if ask.stream:
+                await self._stream(
+                    call, ask, adapter, shown, state, response, client, account, head
+                )
+            else:
+                body = await response.read(self._bounds.max_answer_bytes)
+                answer = adapter.answer(ask, body, shown)
+                account.usage, account.finish_reason = answer.usage, answer.finish_reason
+                client.respond(
+                    200,
+                    (*head, (b"content-type", b"application/json")),
+                    call.dialect.answer(answer.body),
+                )
+        finally:
+            response.close()
+
+    async def _stream(
+        self,
+        call: Call,
+        ask: Ask,
+        adapter: EngineAdapter,
+        shown: Shown,
+        state: ReplicaState,
+        response: UpstreamResponse,
+        client: Client,
+        account: Account,
+        head: Headers,
+    ) -> None:
+        if not (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
+            body = await response.read(_MAX_ERROR_BYTES)
+            adapter.answer(ask, body, shown)  # raises what an error body says
+            raise EngineFault("the engine did not stream its answer")
+        over = Signal()
+        relay = Relay(
+            client=client,
+            dialect=call.dialect,
+            stream=adapter.stream(ask, shown),
+            head=(
+                *head,
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-cache"),
+                (b"x-accel-buffering", b"no"),
+            ),
+            max_event_bytes=self._bounds.max_event_bytes,
+            now_s=self._clock.now_s,
+            inter_token=self._metrics.route(*account.route).inter_token,
+            on_over=over.set,
+        )
+        client.on_pressure(response.pause, response.resume)
+        try:
+            response.deliver(relay)
+            await self._watch(relay, over, client, state.variant.timeouts)
+        finally:
+            account.first_content_s = account.first_content_s or relay.first_content_s
+            account.usage = relay.stream.usage
+            account.finish_reason = relay.stream.finish_reason
+            account.content_events += relay.stream.content_events
+        if relay.failure is not None:
+            raise _after_commit(relay.failure) if relay.is_committed else _before(relay.failure)
+        client.finish()
+        if not relay.has_ended:
+            # the end of the body is all that is missing: worth a moment, to keep the connection
+            over.clear()
+            await over.wait(self._clock.now_s() + _LINGER_S, self._clock)
+
+    async def _watch(self, relay: Relay, over: "Signal", client: Client, waits: Timeouts) -> None:
+        """Until the relay is over: deadlines and heartbeats. Wakes only when one may be due."""
+        bounds = self._bounds
+        started_s = self._clock.now_s()
+        while not relay.is_over:
+            now_s = self._clock.now_s()
+            blocked_s = client.blocked_since_s
+            if blocked_s is not None:
+                due_s = blocked_s + bounds.write_stall_s
+                if now_s >= due_s:
+                    client.abort()
+                    raise ClientGone("the client stopped reading")
+            elif relay.is_committed:
+                due_s = relay.last_piece_s + waits.idle_s
+                if now_s >= due_s:
+                    raise StreamStalled("the engine stopped sending")
+            else:
+                due_s = started_s + waits.first_byte_s
+                if now_s >= due_s:
+                    raise EngineSilent("the engine sent no answer in time")
+            beat_s = relay.last_write_s + bounds.heartbeat_s
+            if now_s >= beat_s:
+                if blocked_s is None:
+                    relay.heartbeat()
+                beat_s = now_s + bounds.heartbeat_s
+            await over.wait(min(due_s, beat_s), self._clock)
+
+
+class Signal:
+    """Wakes one waiting coroutine, or lets it go on at a deadline. Cheaper than an event."""
+
+    __slots__ = ("_is_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        self._wake()
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self, until_s: float, clock: Clock) -> None:
+        """Return when set, or when the clock shows `until_s`."""
+        if self._is_set:
+            return
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(max(0.0, until_s - clock.now_s()), self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> GatewayError:
+    body = b""
+    try:
+        async with asyncio.timeout(_ERROR_BODY_S):
+            body = await response.read(_MAX_ERROR_BYTES)
+    except (GatewayError, TimeoutError):
+        pass  # the status alone says enough
+    return adapter.refusal(response.status, body, response.header(b"retry-after"))
+
+
+def _before(failure: GatewayError) -> GatewayError:
+    """A stream that broke before its content is a fault that another replica may cure."""
+    if isinstance(failure, StreamBroken | ConnectionLost):
+        return EngineFault("the engine broke off before it answered")
+    return failure
+
+
+def _after_commit(failure: GatewayError) -> GatewayError:
+    if isinstance(failure, ConnectionLost):
+        return StreamBroken("the connection to the engine was lost in the middle of the answer")
+    return failure

@@ -1,0 +1,21 @@
+"""What a client sent, as far as the proxy cares: bytes and a few facts from the head."""
+
+from dataclasses import dataclass
+
+from gateway.proxy.dialect import Dialect
+from gateway.wire.ask import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `model` None: the body names it. `received_s` is on the gateway's clock."""
+
+    operation: Operation
+    dialect: Dialect
+    body: bytes
+    request_id: str
+    received_s: float
+    authorization: bytes | None = None
+    traceparent: bytes | None = None
+    sdk_retry: bytes | None = None
+    model: str | None = None

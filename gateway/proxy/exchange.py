@@ -1,0 +1,169 @@
+"""The order of events in one request: authenticate, read, resolve, reserve, try, settle.
+
+Nothing but sequencing; every step is decided elsewhere. Whatever happens in between, the client
+gets one answer and the account closes once.
+"""
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Collection, Mapping
+
+import anyio
+
+from gateway.auth.keys import KeyRing
+from gateway.clock import Clock
+from gateway.engines.adapter import EngineAdapter
+from gateway.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    Draining,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    NoReplica,
+)
+from gateway.fleet.catalog import Variant
+from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.attempt import Attempts
+from gateway.proxy.call import Call
+from gateway.proxy.client import Client
+from gateway.proxy.retry import RetryRules, wait_before_retry_s
+from gateway.routing.policy import RoutingPolicy
+from gateway.routing.resolve import resolve
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.wire.ask import Ask
+from gateway.wire.error_body import error_headers
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Answers calls."""
+
+    def __init__(
+        self,
+        *,
+        fleet: FleetState,
+        keys: KeyRing,
+        engines: Mapping[str, EngineAdapter],
+        policies: Mapping[str, RoutingPolicy],
+        attempts: Attempts,
+        books: Bookkeeper,
+        retries: RetryRules,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.fleet = fleet
+        self.keys = keys
+        self.retries = retries
+        self.is_draining = False
+        self._engines = engines
+        self._policies = policies
+        self._attempts = attempts
+        self._books = books
+        self._clock = clock
+        self._rng = rng
+
+    async def run(self, call: Call, client: Client) -> None:
+        """Answer one call. Raises nothing but cancellation."""
+        account = self._books.open(call)
+        try:
+            await self._answer(call, client, account)
+        except GatewayError as failure:
+            account.failure = failure
+            tell(client, call, failure)
+        except asyncio.CancelledError:
+            account.failure = (
+                ClientGone("the client left") if client.is_gone else Draining("shutting down")
+            )
+            tell(client, call, account.failure)
+            raise
+        except Exception as bug:  # the outermost edge of a request: nothing may escape
+            account.failure = _bug(call, bug)
+            tell(client, call, account.failure)
+        finally:
+            account.close()
+
+    async def _answer(self, call: Call, client: Client, account: Account) -> None:
+        if self.is_draining:
+            raise Draining("this gateway is shutting down, try again", retry_after_s=1.0)
+        caller = self.keys.caller(call.authorization)
+        account.caller = caller.name
+        ask = call.dialect.ask(call.body, call.operation, call.model)
+        account.stream = ask.stream
+        route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
+        with anyio.CancelScope() as scope:
+            scope.deadline = anyio.current_time() + route[0].timeouts.total_s
+            await self._try_all(call, ask, route, client, account)
+        if scope.cancelled_caught:
+            raise DeadlineExceeded("the answer took longer than this model allows")
+
+    async def _try_all(
+        self,
+        call: Call,
+        ask: Ask,
+        route: Collection[Variant],
+        client: Client,
+        account: Account,
+    ) -> None:
+        tried: list[ReplicaState] = []
+        failure: GatewayError | None = None
+        while True:
+            state = self._pick(ask, route, tried)
+            if state is None:
+                raise failure or NoReplica("no replica can take this call now")
+            lease = Lease(state)
+            account.attempt(lease)
+            try:
+                await self._attempts.run(
+                    call, ask, self._engines[state.variant.engine], state, client, account
+                )
+                return
+            except GatewayError as exc:
+                failure = exc
+            finally:
+                account.release()
+            self._books.failed_attempt(account, failure)
+            wait_s = wait_before_retry_s(failure, account.attempts, self.retries, self._rng)
+            if wait_s is None or client.is_gone:
+                raise failure
+            tried.append(state)
+            if wait_s:
+                await anyio.sleep(wait_s)
+
+    def _pick(
+        self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
+    ) -> ReplicaState | None:
+        """A replica of the first variant that has one left; ready ones anywhere come first."""
+        able = [v for v in route if ask.operation in self._engines[v.engine].operations]
+        if not able:
+            raise InvalidRequest(f"this model does not support {ask.operation.value}")
+        for variant in [*filter(self.fleet.has_usable, able), *able]:
+            if states := self.fleet.candidates(variant, tried):
+                return self._policies[variant.policy].pick(states, self._rng)
+        return None
+
+
+def tell(client: Client, call: Call, failure: GatewayError) -> None:
+    """Bring a failure to the client: as a status, or as an event when the answer has begun."""
+    if client.is_gone:
+        return
+    if client.has_started:
+        client.write(call.dialect.error_event(failure))
+        client.finish()
+        return
+    head = (
+        (b"x-request-id", call.request_id.encode()),
+        (b"content-type", b"application/json"),
+        *error_headers(failure),
+    )
+    client.respond(failure.status, head, call.dialect.error(failure))
+
+
+def _bug(call: Call, bug: Exception) -> InternalError:
+    bug_id = uuid.uuid4().hex[:8]
+    log.error(F.BUG, exc_info=bug, extra={F.REQUEST_ID: call.request_id, F.REASON: bug_id})
+    return InternalError(f"the gateway failed; if you report it, mention {bug_id}")

@@ -1,0 +1,128 @@
+"""Engine bytes to client bytes, as they arrive.
+
+Whole events are relayed, never parts of one, so that an error or an abort is known before the
+client sees it. The status line waits for the first event that the client gets; from its first
+content on (the commit point) an answer can no longer be started again elsewhere.
+
+Nothing here waits: the transport pushes pieces in, and each is written on before it returns.
+"""
+
+from collections.abc import Callable
+
+from gateway.engines.adapter import AnswerStream
+from gateway.errors import GatewayError, StreamBroken
+from gateway.proxy.client import Client
+from gateway.proxy.dialect import Dialect
+from gateway.telemetry.instruments import Distribution
+from gateway.wire.http import Headers
+from gateway.wire.sse import EventSplitter, EventTooLarge
+
+HEARTBEAT = b": ping\n\n"
+
+
+class Relay:
+    """One streamed answer of one engine on its way to the client; a `BodySink`.
+
+    `failure` says why the answer broke; it is complete when `is_over` and there is none.
+    `on_over` is called once, when nothing more will be relayed.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        dialect: Dialect,
+        stream: AnswerStream,
+        head: Headers,
+        max_event_bytes: int,
+        now_s: Callable[[], float],
+        inter_token: Distribution,
+        on_over: Callable[[], None],
+    ) -> None:
+        self.stream = stream
+        self.failure: GatewayError | None = None
+        self.is_over = False
+        self.has_ended = False
+        self.first_content_s: float | None = None
+        self.last_piece_s = now_s()
+        self.last_write_s = self.last_piece_s
+        self._client = client
+        self._show = dialect.event
+        self._head = head
+        self._splitter = EventSplitter(max_event_bytes)
+        self._now_s = now_s
+        self._inter_token = inter_token
+        self._on_over = on_over
+
+    @property
+    def is_committed(self) -> bool:
+        """Content has reached the client."""
+        return self.first_content_s is not None
+
+    def data(self, piece: bytes) -> None:
+        if self.is_over:
+            return
+        now_s = self._now_s()
+        stream = self.stream
+        counted = stream.content_events
+        shown = b""
+        try:
+            for event in self._splitter.feed(piece):
+                out = stream.event(event)
+                if stream.failure is not None:
+                    break
+                if out is not None and (out := self._show(out)):
+                    shown = shown + out if shown else out
+        except EventTooLarge:
+            stream.failure = StreamBroken("the engine sent an event that is too large")
+        if shown and not (self._is_only_comment(shown)):
+            self._write(shown, now_s)
+        if stream.content_events != counted:
+            self._count(stream.content_events - counted, now_s)
+        self.last_piece_s = now_s
+        if stream.failure is not None:
+            self._over(stream.failure)
+        elif stream.is_complete:
+            self._over(None)
+
+    def ended(self, failure: GatewayError | None) -> None:
+        self.has_ended = True
+        if self.is_over:
+            self._on_over()
+            return
+        closing = self.stream.end()
+        if self.stream.is_complete:
+            if closing is not None and (shown := self._show(closing)):
+                self._write(shown, self._now_s())
+            self._over(None)
+        elif failure is not None:
+            self._over(failure)
+        else:
+            self._over(self.stream.failure or StreamBroken("the engine ended the answer too early"))
+
+    def heartbeat(self) -> None:
+        """Tell the client that we are still here, its status line included."""
+        self._write(HEARTBEAT, self._now_s())
+
+    def _is_only_comment(self, shown: bytes) -> bool:
+        # an engine's own keep-alive must not send the status line before there is an answer
+        return not self._client.has_started and shown.startswith(b":")
+
+    def _write(self, shown: bytes, now_s: float) -> None:
+        if not self._client.has_started:
+            self._client.start(200, self._head)
+        self._client.write(shown)
+        self.last_write_s = now_s
+
+    def _count(self, events: int, now_s: float) -> None:
+        if self.first_content_s is None:
+            self.first_content_s = now_s
+            if events > 1:
+                self._inter_token.observe(0.0, events - 1)
+        else:
+            self._inter_token.observe((now_s - self.last_piece_s) / events, events)
+
+    def _over(self, failure: GatewayError | None) -> None:
+        self.is_over = True
+        self.failure = failure
+        self._on_over()

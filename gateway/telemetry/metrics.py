@@ -1,0 +1,144 @@
+"""The gateway's metrics: their names, labels and buckets.
+
+Names of the GenAI semantic conventions where they cover the thing, `gateway_` elsewhere.
+
+Source: OpenTelemetry semantic conventions for generative AI, metrics (bucket bounds included).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from gateway.telemetry.instruments import Count, Distribution, Instruments, Reading
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ROUTE: Final = ("model", "variant", "replica")
+
+_DURATION_S = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+)
+_TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_ITL_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.025,
+    0.03,
+    0.04,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1,
+    2.5,
+)
+
+
+class RouteCells:
+    """Everything that is recorded for one replica of one variant."""
+
+    __slots__ = ("cached", "input", "inter_token", "output", "ttft")
+
+    def __init__(
+        self,
+        ttft: Distribution,
+        inter_token: Distribution,
+        tokens: tuple[Count, Count, Count],
+    ) -> None:
+        self.ttft = ttft
+        self.inter_token = inter_token
+        self.input, self.output, self.cached = tokens
+
+
+class Metrics:
+    """Where the parts of the gateway record, and what `GET /metrics` answers."""
+
+    def __init__(self) -> None:
+        self._instruments = Instruments()
+        self._registry = CollectorRegistry()
+        self._registry.register(self._instruments)
+        new = self._instruments
+        self.requests = new.counter(
+            "gateway_requests", "Calls answered, by how they ended.", (*ROUTE, "outcome")
+        )
+        self.attempts = new.counter(
+            "gateway_attempts", "Tries on a replica, by how they ended.", (*ROUTE, "outcome")
+        )
+        self.duration = new.histogram(
+            "gen_ai_server_request_duration_seconds",
+            "From the call's arrival to its last byte.",
+            (*ROUTE, "outcome"),
+            _DURATION_S,
+        )
+        self._ttft = new.histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the call's arrival to the first content, streamed calls only.",
+            ROUTE,
+            _TTFT_S,
+        )
+        self._inter_token = new.histogram(
+            "gateway_inter_token_latency_seconds",
+            "Between two events with content of one stream.",
+            ROUTE,
+            _ITL_S,
+        )
+        self._tokens = new.counter(
+            "gateway_tokens",
+            "Tokens read and written; cached is a part of input.",
+            (*ROUTE, "type"),
+        )
+        self.reloads = new.counter(
+            "gateway_config_reloads", "Changes of the configuration file.", ("result",)
+        )
+        self.transitions = new.counter(
+            "gateway_replica_transitions", "Changes of a replica's state.", (*ROUTE, "state")
+        )
+        self._routes: dict[tuple[str, str, str], RouteCells] = {}
+
+    def route(self, model: str, variant: str, replica: str) -> RouteCells:
+        """The cells of one replica."""
+        key = (model, variant, replica)
+        cells = self._routes.get(key)
+        if cells is None:
+            cells = self._routes[key] = RouteCells(
+                self._ttft.cell(*key),
+                self._inter_token.cell(*key),
+                (
+                    self._tokens.cell(*key, "input"),
+                    self._tokens.cell(*key, "output"),
+                    self._tokens.cell(*key, "cached"),
+                ),
+            )
+        return cells
+
+    def gauge(
+        self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Reading]
+    ) -> None:
+        """Show a value that another part keeps."""
+        self._instruments.gauge(name, text, labels, read)
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)
