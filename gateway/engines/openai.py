@@ -41,8 +41,8 @@ class _Summary(msgspec.Struct):
     model: str | None = None
     id: str | None = None
     choices: list[_Finish] = []
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _summary = msgspec.json.Decoder(_Summary)
@@ -76,12 +76,12 @@ class OpenAiAdapter:
             summary = _summary.decode(body)
         except msgspec.DecodeError as exc:
             raise EngineFault("the engine's answer could not be read") from exc
-        if summary.error is not None:
+        if bytes(summary.error) != b"null":
             raise self.error_event(bytes(summary.error))
         reasons = [choice.finish_reason for choice in summary.choices]
         if "abort" in reasons:
             raise EngineFault("the engine stopped before the answer was complete")
-        usage = None if summary.usage is None else read_usage(summary.usage)
+        usage = read_usage(summary.usage)
         reason = reasons[0] if reasons else None
         changes = self.answer_changes(summary.id, summary.model, shown)
         renamed = [self.finish_reasons.get(r, r) if r else r for r in reasons]

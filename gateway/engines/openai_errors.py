@@ -43,7 +43,6 @@ class _Body(msgspec.Struct):
     error: str | _Object | None = None
     error_type: str | None = None
     message: str | None = None
-    detail: msgspec.Raw | None = None
     param: str | None = None
     type: str | None = None
     code: int | str | None = None

@@ -15,12 +15,15 @@ from gateway.wire.ask import Ask, encode_string
 from gateway.wire.sse import DONE, data_event, event_data
 from gateway.wire.usage import Usage, read_usage
 
+# msgspec has no "raw or null": what is absent is this very object, null is b"null"
+_ABSENT = msgspec.Raw()
+
 
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
-    tool_calls: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _ABSENT
 
 
 class _Choice(msgspec.Struct):
@@ -33,8 +36,8 @@ class _Choice(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     model: str | None = None
     choices: list[_Choice] = []
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
@@ -65,6 +68,7 @@ class OpenAiStream:
         self._finish_reasons = finish_reasons
         self._unfinished: set[int] = set()
         self._is_done = False
+        self._has_final_usage = False
 
     def event(self, event: bytes) -> bytes | None:
         data: bytes | memoryview | None
@@ -82,7 +86,7 @@ class OpenAiStream:
             chunk = _decode(data)
         except msgspec.DecodeError:
             return self._unreadable(event)
-        if chunk.error is not None:
+        if is_given(chunk.error):
             self.failure = self._read_error(bytes(chunk.error))
             return None
         return self._chunk(event, chunk)
@@ -93,10 +97,12 @@ class OpenAiStream:
         return self._done(DONE)
 
     def _chunk(self, event: bytes, chunk: _Chunk) -> bytes | None:
-        if chunk.usage is not None:
-            self.usage = read_usage(chunk.usage) or self.usage
-            if not chunk.choices and not self._shows_usage:
-                return None
+        if chunk.usage is not _ABSENT and (usage := read_usage(chunk.usage)):
+            self.usage = usage
+            if not chunk.choices:
+                self._has_final_usage = True
+                if not self._shows_usage:
+                    return None
         reworded = False
         for choice in chunk.choices:
             if _has_content(choice):
@@ -116,7 +122,9 @@ class OpenAiStream:
         return self._reworded(event) if reworded else event
 
     def _done(self, event: bytes) -> bytes | None:
-        if self._unfinished or self.finish_reason is None:
+        # the usage chunk comes after the last token, so it proves as much as a finish reason
+        is_whole = self.finish_reason is not None and not self._unfinished
+        if not is_whole and not self._has_final_usage:
             self.failure = StreamBroken("the engine ended the answer before it was complete")
             return None
         self._is_done = self.is_complete = True
@@ -156,5 +164,10 @@ def _has_content(choice: _Choice) -> bool:
     if delta is None:
         return bool(choice.text)
     return bool(
-        delta.content or delta.reasoning or delta.reasoning_content or delta.tool_calls is not None
+        delta.content or delta.reasoning or delta.reasoning_content or is_given(delta.tool_calls)
     )
+
+
+def is_given(value: msgspec.Raw) -> bool:
+    """Whether a raw field was there and not null."""
+    return value is not _ABSENT and bytes(value) not in (b"", b"null")

@@ -5,6 +5,7 @@ recorded.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
@@ -14,7 +15,9 @@ from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace 
 from gateway.telemetry.logs import RequestLog, Value
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import trace_id
-from gateway.wire.usage import Usage
+
+if TYPE_CHECKING:
+    from gateway.wire.usage import Usage
 
 _NO_ROUTE = ("", "", "")
 _OK = "ok"

@@ -81,7 +81,7 @@ class Exchange:
             )
             tell(client, call, account.failure)
             raise
-        except Exception as bug:  # the outermost edge of a request: nothing may escape
+        except Exception as bug:  # noqa: BLE001  # the outermost edge of a request: nothing may escape
             account.failure = _bug(call, bug)
             tell(client, call, account.failure)
         finally:
@@ -121,9 +121,10 @@ class Exchange:
                 await self._attempts.run(
                     call, ask, self._engines[state.variant.engine], state, client, account
                 )
-                return
             except GatewayError as exc:
                 failure = exc
+            else:
+                return
             finally:
                 account.release()
             self._books.failed_attempt(account, failure)

@@ -82,7 +82,7 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
 
     `model` is given where the path or the gateway's default names it.
     """
-    fields = _read_top(body)
+    fields = read_fields(body)
     name = _model(fields) if model is None else model
     content, starts, words = _CONTENT[operation]
     value = fields.get(content)
@@ -110,7 +110,8 @@ def encode_string(text: str) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(text))
 
 
-def _read_top(body: bytes) -> Fields:
+def read_fields(body: bytes) -> Fields:
+    """The top level of a JSON object, values undecoded. Raises InvalidRequest."""
     if not body.isascii():
         try:
             body.decode()

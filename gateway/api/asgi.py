@@ -1,0 +1,170 @@
+"""The inference endpoints as a plain ASGI application, for any server.
+
+Writing to an ASGI server waits, and a `Client` must not wait: what the exchange writes goes into
+a queue that one sender empties. When the queue is over its bound the engine is told to pause,
+so at most one more read of it is held here.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+
+from gateway.api.inference import Endpoint, Inference, read_head
+from gateway.clock import Clock
+from gateway.errors import ClientGone, GatewayError, RequestTooSlow
+from gateway.proxy.call import Call
+from gateway.proxy.exchange import tell
+from gateway.wire.http import Headers
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_HIGH_WATER_BYTES = 128 * 1024
+_FLUSH_S = 60.0
+
+
+class AsgiAnswer:
+    """A `Client` over an ASGI server's `send`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.is_gone = False
+        self.has_started = False
+        self.blocked_since_s: float | None = None
+        self._clock = clock
+        self._queue: deque[Message] = deque()
+        self._queued_bytes = 0
+        self._is_finished = False
+        self._more = anyio.Event()
+        self._pause: Callable[[], None] = _nothing
+        self._resume: Callable[[], None] = _nothing
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        self.start(status, (*headers, (b"content-length", str(len(body)).encode())))
+        self._put({"type": "http.response.body", "body": body, "more_body": False})
+        self._is_finished = True
+
+    def start(self, status: int, headers: Headers) -> None:
+        self.has_started = True
+        self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    def write(self, piece: bytes) -> None:
+        self._put({"type": "http.response.body", "body": piece, "more_body": True})
+        self._queued_bytes += len(piece)
+        if self._queued_bytes > _HIGH_WATER_BYTES and self.blocked_since_s is None:
+            self.blocked_since_s = self._clock.now_s()
+            self._pause()
+
+    def finish(self) -> None:
+        self._put({"type": "http.response.body", "body": b"", "more_body": False})
+        self._is_finished = True
+
+    def abort(self) -> None:
+        self.gone()
+
+    def on_pressure(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._pause, self._resume = pause, resume
+        if self.blocked_since_s is not None:
+            pause()
+
+    def gone(self) -> None:
+        """Nothing more can be sent."""
+        self.is_gone = True
+        self._queue.clear()
+        self._more.set()
+
+    async def send_all(self, send: Send) -> None:
+        """Hand on what is written, until the answer is finished or the client gone."""
+        while True:
+            while self._queue:
+                message = self._queue.popleft()
+                await send(message)
+                self._queued_bytes -= len(message.get("body", b""))
+                if self.blocked_since_s is not None and self._queued_bytes <= 0:
+                    self.blocked_since_s = None
+                    self._resume()
+            if self._is_finished or self.is_gone:
+                return
+            self._more = anyio.Event()
+            await self._more.wait()
+
+    def _put(self, message: Message) -> None:
+        if not self.is_gone:
+            self._queue.append(message)
+            self._more.set()
+
+
+class AsgiInference:
+    """One inference endpoint as an ASGI application."""
+
+    def __init__(
+        self, inference: Inference, endpoint: Endpoint, clock: Clock, *, body_read_s: float
+    ) -> None:
+        self._inference = inference
+        self._endpoint = endpoint
+        self._clock = clock
+        self._body_read_s = body_read_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = read_head(scope["headers"])
+        answer = AsgiAnswer(self._clock)
+        refusal = self._inference.refusal(head)
+        body = b""
+        if refusal is None:
+            try:
+                body = await self._body(receive)
+            except ClientGone:
+                return
+            except GatewayError as exc:
+                refusal = exc
+        call = self._inference.call(self._endpoint, head, body)
+        if refusal is not None:
+            tell(answer, call, refusal)
+            await answer.send_all(send)
+            return
+        await self._serve(call, answer, receive, send)
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            with anyio.fail_after(self._body_read_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone("the client left before its request was complete")
+                    body += message.get("body", b"")
+                    if len(body) > self._inference.max_body_bytes:
+                        raise self._inference.too_large()
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError as exc:
+            raise RequestTooSlow("the body did not arrive in time") from exc
+
+    async def _serve(self, call: Call, answer: AsgiAnswer, receive: Receive, send: Send) -> None:
+        exchange_scope = anyio.CancelScope()
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            answer.gone()
+            exchange_scope.cancel()
+
+        async def deliver() -> None:
+            await answer.send_all(send)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            async with anyio.create_task_group() as sending:
+                sending.start_soon(deliver)
+                with exchange_scope:
+                    await self._inference.exchange.run(call, answer)
+                if not answer.is_gone:
+                    sending.cancel_scope.deadline = anyio.current_time() + _FLUSH_S
+            group.cancel_scope.cancel()
+
+
+def _nothing() -> None:
+    pass

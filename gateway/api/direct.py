@@ -1,0 +1,316 @@
+"""The inference endpoints without ASGI: uvicorn's own connection, our own answer.
+
+ASGI costs a dictionary, two coroutines and an event for every message. For `POST` to an
+inference path this protocol hands the request straight to the exchange and writes the answer
+straight to the transport; everything else goes the ordinary way. Keep-alive, pipelining and
+shutdown stay uvicorn's. Both ways pass the same contract suite.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from typing_extensions import override
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from gateway.api.inference import Endpoint, Head, Inference, read_head, request_id
+from gateway.clock import Clock
+from gateway.errors import GatewayError, InvalidRequest, RequestTooSlow
+from gateway.proxy.exchange import tell
+from gateway.wire.error_body import error_body
+from gateway.wire.http import Headers
+
+# how much of a refused body is read and dropped, so that the connection can be used again
+_MAX_DISCARDED_BYTES = 128 * 1024 * 1024
+
+
+class DirectAnswer:
+    """One request and its answer on a connection.
+
+    A `Client` for the exchange, and a cycle for uvicorn, which reads and sets the attributes
+    `body`, `more_body`, `disconnected`, `response_complete`, `keep_alive`, `message_event`.
+    """
+
+    def __init__(
+        self, connection: "DirectProtocol", endpoint: Endpoint, head: Head, *, keep_alive: bool
+    ) -> None:
+        self.body = bytearray()
+        self.more_body = True
+        self.response_complete = False
+        self.keep_alive = keep_alive
+        self.message_event = _NoEvent()
+        self.endpoint = endpoint
+        self.head = head
+        self.refusal: GatewayError | None = None
+        self.waits_for: DirectAnswer | RequestResponseCycle | None = None
+        self.has_started = False
+        self.is_gone = False
+        self.blocked_since_s: float | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._connection = connection
+        self._transport = connection.transport
+        self._is_chunked = connection.parser.get_http_version() != "1.0"
+        self._unsent = b""
+        self._pause: Callable[[], None] = _nothing
+        self._resume: Callable[[], None] = _nothing
+
+    @property
+    def disconnected(self) -> bool:
+        return self.is_gone
+
+    @disconnected.setter
+    def disconnected(self, value: bool) -> None:
+        self.is_gone = value
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        if self.is_gone:
+            return
+        self.has_started = True
+        head = self._connection.head(status, headers, keep_alive=self.keep_alive)
+        self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        self._complete()
+
+    def start(self, status: int, headers: Headers) -> None:
+        self.has_started = True
+        self.keep_alive = self.keep_alive and self._is_chunked
+        head = self._connection.head(status, headers, keep_alive=self.keep_alive)
+        framing = b"transfer-encoding: chunked\r\n\r\n" if self._is_chunked else b"\r\n"
+        self._unsent = head + framing
+
+    def write(self, piece: bytes) -> None:
+        if self.is_gone:
+            return
+        if self._is_chunked:
+            piece = b"%b%x\r\n%b\r\n" % (self._unsent, len(piece), piece)
+        else:
+            piece = self._unsent + piece
+        self._unsent = b""
+        self._transport.write(piece)
+
+    def finish(self) -> None:
+        if self.is_gone:
+            return
+        self._transport.write(self._unsent + (b"0\r\n\r\n" if self._is_chunked else b""))
+        self._complete()
+
+    def abort(self) -> None:
+        self.is_gone = True
+        self._transport.abort()
+
+    def on_pressure(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._pause, self._resume = pause, resume
+        if self.blocked_since_s is not None:
+            pause()
+
+    def blocked(self, now_s: float) -> None:
+        """The client does not read what is ready for it."""
+        self.blocked_since_s = now_s
+        self._pause()
+
+    def unblocked(self) -> None:
+        self.blocked_since_s = None
+        self._resume()
+
+    def gone(self) -> None:
+        """The connection is lost: whoever works on the answer stops at once."""
+        self.is_gone = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if self.keep_alive:
+            self._connection.on_response_complete()
+        else:
+            self._transport.close()
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP connection with a short way for inference."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        inference: Inference,
+        clock: Clock,
+        body_read_s: float,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._inference = inference
+        self._clock = clock
+        self._body_read_s = body_read_s
+        self._answers: list[DirectAnswer] = []
+        self._body_deadline: asyncio.TimerHandle | None = None
+        self._discarded_bytes = 0
+
+    def head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
+        """Status line and headers, the closing blank line left out."""
+        lines = [STATUS_LINE[status]]
+        lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        if not keep_alive:
+            lines.append(b"connection: close\r\n")
+        return b"".join(lines)
+
+    @override
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    @override
+    def on_headers_complete(self) -> None:
+        endpoint = None
+        if self.parser.get_method() == b"POST":
+            endpoint = self._inference.endpoint(self.url.decode("latin-1"))
+        if endpoint is None or self.parser.should_upgrade():
+            self._go_the_ordinary_way()
+            return
+        head = read_head(self.headers)
+        version = self.parser.get_http_version()
+        answer = DirectAnswer(
+            self,
+            endpoint,
+            head,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+        )
+        before, self.cycle = self.cycle, cast("RequestResponseCycle", answer)
+        self._answers.append(answer)
+        self._discarded_bytes = 0
+        answer.refusal = self._inference.refusal(head)
+        if before is not None and not before.response_complete:
+            answer.waits_for = before
+        elif answer.refusal is not None:
+            self._start(answer)
+            return
+        elif self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._body_deadline = self.loop.call_later(self._body_read_s, self._too_slow, answer)
+
+    @override
+    def on_body(self, body: bytes) -> None:
+        answer = self.cycle
+        if not isinstance(answer, DirectAnswer):
+            super().on_body(body)
+        elif answer.refusal is not None:
+            self._discarded_bytes += len(body)
+            if self._discarded_bytes > _MAX_DISCARDED_BYTES:
+                self.transport.close()
+        else:
+            answer.body += body
+            if len(answer.body) > self._inference.max_body_bytes:
+                self._refuse(answer, self._inference.too_large())
+
+    @override
+    def on_message_complete(self) -> None:
+        answer = self.cycle
+        if not isinstance(answer, DirectAnswer):
+            super().on_message_complete()
+            return
+        self._forget_body_deadline()
+        if answer.response_complete:
+            return
+        answer.more_body = False
+        if answer.waits_for is None or answer.waits_for.response_complete:
+            self._start(answer)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if isinstance(cycle, DirectAnswer):
+            self._start(cycle)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    @override
+    def on_response_complete(self) -> None:
+        if self._answers and self._answers[0].response_complete:
+            del self._answers[0]
+        super().on_response_complete()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_body_deadline()
+        super().connection_lost(exc)
+        for answer in self._answers:
+            answer.gone()
+        self._answers.clear()
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        for answer in self._answers[:1]:
+            answer.blocked(self._clock.now_s())
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        for answer in self._answers[:1]:
+            answer.unblocked()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        body = error_body(InvalidRequest("this is not a valid HTTP request"))
+        headers = (
+            (b"x-request-id", request_id(None).encode()),
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        )
+        self.transport.write(self.head(400, headers, keep_alive=False) + b"\r\n" + body)
+        self.transport.close()
+
+    def _go_the_ordinary_way(self) -> None:
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers
+        super().on_headers_complete()
+
+    def _start(self, answer: DirectAnswer) -> None:
+        call = self._inference.call(answer.endpoint, answer.head, bytes(answer.body))
+        answer.body.clear()
+        if answer.refusal is not None:
+            tell(answer, call, answer.refusal)
+            return
+        answer.task = self.loop.create_task(self._inference.exchange.run(call, answer))
+        self.tasks.add(answer.task)
+        answer.task.add_done_callback(self.tasks.discard)
+
+    def _refuse(self, answer: DirectAnswer, refusal: GatewayError) -> None:
+        """Refuse a request whose body is still arriving."""
+        answer.refusal = refusal
+        answer.body.clear()
+        if answer.waits_for is None or answer.waits_for.response_complete:
+            self._start(answer)
+
+    def _too_slow(self, answer: DirectAnswer) -> None:
+        answer.keep_alive = False
+        self._refuse(answer, RequestTooSlow("the body did not arrive in time"))
+
+    def _forget_body_deadline(self) -> None:
+        if self._body_deadline is not None:
+            self._body_deadline.cancel()
+            self._body_deadline = None
+
+
+class _NoEvent:
+    """Stands where uvicorn keeps an event; nobody waits for ours."""
+
+    def set(self) -> None:
+        pass
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,120 @@
+"""The inference endpoints: which path means what, and what of a request's head is acceptable.
+
+Both ways in, ASGI and the direct protocol, ask here, so that they agree.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, RequestTooLarge, UnsupportedContentType
+from gateway.proxy.call import Call
+from gateway.proxy.dialect import Dialect, OpenAiDialect
+from gateway.proxy.exchange import Exchange
+from gateway.wire.ask import Operation
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
+_OPENAI = OpenAiDialect()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a path means. `model` None: the body names the model."""
+
+    operation: Operation
+    dialect: Dialect
+    model: str | None = None
+
+
+ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
+    {
+        "/v1/chat/completions": Endpoint(Operation.CHAT, _OPENAI),
+        "/v1/completions": Endpoint(Operation.COMPLETION, _OPENAI),
+        "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, _OPENAI),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The headers of a request that mean something to us; the rest is dropped here."""
+
+    request_id: str
+    authorization: bytes | None = None
+    content_type: bytes | None = None
+    content_encoding: bytes | None = None
+    content_length: int | None = None
+    traceparent: bytes | None = None
+    sdk_retry: bytes | None = None
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """`headers` with names in lower case. The last of a repeated header counts."""
+    found = dict(headers)
+    length = found.get(b"content-length", b"")
+    return Head(
+        request_id=request_id(found.get(b"x-request-id")),
+        authorization=found.get(b"authorization"),
+        content_type=found.get(b"content-type"),
+        content_encoding=found.get(b"content-encoding"),
+        content_length=int(length) if length.isdigit() else None,
+        traceparent=found.get(b"traceparent"),
+        sdk_retry=found.get(b"x-stainless-retry-count"),
+    )
+
+
+def request_id(given: bytes | None) -> str:
+    """The client's own id when it is sane, else a new one."""
+    if given is not None and _SANE_ID.fullmatch(given):
+        return given.decode("ascii")
+    return "req_" + os.urandom(12).hex()
+
+
+class Inference:
+    """Turns requests into calls for the exchange."""
+
+    def __init__(self, exchange: Exchange, clock: Clock, *, max_body_bytes: int) -> None:
+        self.exchange = exchange
+        self.max_body_bytes = max_body_bytes
+        self._clock = clock
+
+    def endpoint(self, path: str) -> Endpoint | None:
+        return ENDPOINTS.get(path)
+
+    def refusal(self, head: Head) -> GatewayError | None:
+        """What is wrong with a request already by its head."""
+        if head.content_length is not None and head.content_length > self.max_body_bytes:
+            return self.too_large()
+        if head.content_encoding not in (None, b"identity"):
+            return UnsupportedContentType("compressed request bodies are not supported")
+        kind = head.content_type
+        if kind is not None and not _is_json(kind):
+            return UnsupportedContentType("the content-type must be application/json")
+        return None
+
+    def too_large(self) -> GatewayError:
+        limit_mib = self.max_body_bytes / (1024 * 1024)
+        return RequestTooLarge(f"the body is larger than this gateway allows ({limit_mib:g} MiB)")
+
+    def call(self, endpoint: Endpoint, head: Head, body: bytes) -> Call:
+        return Call(
+            operation=endpoint.operation,
+            dialect=endpoint.dialect,
+            body=body,
+            request_id=head.request_id,
+            received_s=self._clock.now_s(),
+            authorization=head.authorization,
+            traceparent=head.traceparent,
+            sdk_retry=head.sdk_retry,
+            model=endpoint.model,
+        )
+
+
+def _is_json(content_type: bytes) -> bool:
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    return kind == b"application/json" or (
+        kind.startswith(b"application/") and kind.endswith(b"+json")
+    )

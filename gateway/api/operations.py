@@ -1,0 +1,64 @@
+"""For operators and their machines: health, readiness, metrics, and the fleet as it is."""
+
+import hmac
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.api.readiness import Readiness
+from gateway.errors import Unauthenticated
+from gateway.fleet.state import FleetState, ReplicaState
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics) -> APIRouter:
+    """`/health`, `/ready` and `/metrics`."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health", summary="200 while the process lives")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/ready", summary="200 when it can serve, 503 while starting or draining")
+    async def ready() -> Response:
+        return JSONResponse(readiness.detail(fleet), 503 if readiness.reasons else 200)
+
+    @router.get("/metrics", summary="Prometheus metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def admin_router(fleet: FleetState, admin_key: str | None) -> APIRouter:
+    """`/admin/...`, behind the admin key alone. Without one, nothing of it can be reached."""
+    router = APIRouter(prefix="/admin", tags=["admin"])
+
+    @router.get("/fleet", summary="Every replica: condition, requests, KV cache use")
+    async def show_fleet(request: Request) -> dict[str, object]:
+        _authorize(request, admin_key)
+        return {"replicas": [_shown(state) for state in fleet]}
+
+    return router
+
+
+def _authorize(request: Request, admin_key: str | None) -> None:
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
+    if admin_key is None or not hmac.compare_digest(given, admin_key.encode()):
+        raise Unauthenticated("this needs the admin key (GATEWAY_ADMIN_KEY)")
+
+
+def _shown(state: ReplicaState) -> dict[str, object]:
+    return {
+        "model": state.variant.model,
+        "variant": state.variant.name,
+        "replica": state.name,
+        "url": state.replica.url,
+        "engine": state.variant.engine,
+        "condition": state.health.condition.value,
+        "in_flight": state.in_flight,
+        "load": state.load,
+        "kv_cache_used_ratio": state.kv_cache_used_ratio,
+        "kv_cache_tokens": state.kv_cache_tokens,
+    }

@@ -1,0 +1,41 @@
+"""Whether this process can serve, and why not."""
+
+from dataclasses import dataclass, field
+
+from gateway.fleet.state import FleetState
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Set by whoever starts, reloads and stops the gateway.
+
+    `config_problems`: why the configuration file as it is now is not the one that serves.
+    """
+
+    is_started: bool = False
+    is_draining: bool = False
+    config_problems: tuple[str, ...] = field(default=())
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why new calls should go elsewhere; empty when they are welcome."""
+        if self.is_draining:
+            return ["draining: this gateway is shutting down"]
+        if not self.is_started:
+            return ["starting: the engines have not been asked yet"]
+        return []
+
+    def detail(self, fleet: FleetState) -> dict[str, object]:
+        """What `GET /ready` tells. Engines that are away do not make the gateway unready."""
+        models = {
+            model.name: any(fleet.has_usable(variant) for variant in model.variants)
+            for model in fleet.catalog.models.values()
+        }
+        return {
+            "ready": not self.reasons,
+            "reasons": self.reasons,
+            "models": {
+                name: "ready" if usable else "no replica" for name, usable in models.items()
+            },
+            "config_problems": list(self.config_problems),
+        }

@@ -1,0 +1,57 @@
+"""uvicorn, with a shutdown that clients can live with.
+
+On the first SIGTERM or SIGINT the gateway drains: it goes on listening, so that `/ready` says
+503 and new calls are told to go elsewhere, until the calls that run have finished or the grace
+is over. What still runs then is cancelled and gets its error event. A second signal ends at
+once.
+"""
+
+import logging
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from typing_extensions import override
+
+from gateway.clock import Clock
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+
+log = logging.getLogger(__name__)
+
+
+class DrainingServer(uvicorn.Server):
+    """`begin_drain` tells the gateway; `open_calls` how many calls are still running."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        begin_drain: Callable[[], None],
+        open_calls: Callable[[], int],
+        grace_s: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__(config)
+        self._begin_drain = begin_drain
+        self._open_calls = open_calls
+        self._grace_s = grace_s
+        self._clock = clock
+        self._drain_until_s: float | None = None
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drain_until_s is not None or not self.started:
+            self.should_exit = self.force_exit = True
+            return
+        self._drain_until_s = self._clock.now_s() + self._grace_s
+        self._begin_drain()
+
+    @override
+    async def on_tick(self, counter: int) -> bool:
+        until_s = self._drain_until_s
+        if until_s is not None and not self.should_exit:
+            running = self._open_calls()
+            if counter % 50 == 0:
+                log.info(F.DRAINING, extra={F.IN_FLIGHT: running, F.GRACE_S: self._grace_s})
+            self.should_exit = running == 0 or self._clock.now_s() >= until_s
+        return await super().on_tick(counter)
