@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.api.asgi import AsgiInference
-from gateway.api.inference import ENDPOINTS, Endpoint, Inference
+from gateway.api.inference import Inference
 from gateway.api.models import models_router
 from gateway.api.operations import admin_router, operations_router
 from gateway.api.problems import install_problems
@@ -50,7 +50,6 @@ from gateway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-UpstreamFactory = Callable[[ssl.SSLContext | None], Upstream]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +58,91 @@ class Gateway:
 
     app: FastAPI
     inference: Inference
-    exchange: Exchange
-    books: Bookkeeper
     readiness: Readiness
+    books: Bookkeeper
     clock: Clock
     document: Document
 
     def begin_drain(self) -> None:
         """Take no new calls from now on; those that run go on."""
         self.readiness.is_draining = True
-        self.exchange.is_draining = True
+        self.inference.exchange.is_draining = True
+
+
+def build(
+    document: Document,
+    settings: Settings,
+    *,
+    config_path: Path | None = None,
+    environ: Mapping[str, str],
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    upstream: Upstream | None = None,
+    request_log: LineOutput | None = None,
+) -> Gateway:
+    """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes."""
+    clock = clock or SystemClock()
+    rng = rng or random.Random()
+    catalog = compile_catalog(document, environ, policies=frozenset(POLICIES))
+    server = document.server
+    fleet = FleetState(catalog)
+    metrics = Metrics()
+    books = Bookkeeper(metrics, RequestLog(request_log or sys.stdout, clock), clock)
+    upstream = upstream or PoolUpstream()
+    exchange = Exchange(
+        fleet=fleet,
+        keys=catalog.keys,
+        engines=ENGINES,
+        policies={name: new() for name, new in POLICIES.items()},
+        attempts=Attempts(
+            upstream,
+            metrics,
+            clock,
+            StreamBounds(
+                heartbeat_s=server.heartbeat_s,
+                write_stall_s=server.write_stall_s,
+                max_event_bytes=server.max_event_bytes,
+                max_answer_bytes=server.max_answer_bytes,
+            ),
+        ),
+        books=books,
+        retries=_retry_rules(document),
+        clock=clock,
+        rng=rng,
+    )
+    readiness = Readiness()
+    inference = Inference(exchange, clock, max_body_bytes=server.max_body_bytes)
+    reloader = Reloader(config_path, environ, exchange, readiness, metrics)
+    _show_gauges(metrics, fleet, readiness)
+    app = FastAPI(
+        title="Sluicegate",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(upstream, fleet, metrics, readiness, reloader),
+    )
+    app.include_router(operations_router(readiness, fleet, metrics))
+    app.include_router(models_router(fleet, exchange.authenticate, int(clock.unix_s())))
+    app.include_router(admin_router(fleet, settings.admin_key))
+    add_inference_routes(app, inference, clock, body_read_s=server.body_read_s)
+    install_problems(app)
+    app.add_middleware(RequestIds)
+    if document.cors.allow_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(document.cors.allow_origins))
+    if not document.keys:
+        log.warning(F.NO_KEYS)
+    return Gateway(app, inference, readiness, books, clock, document)
+
+
+def from_environment() -> FastAPI:
+    """The ASGI application for other servers: `uvicorn --factory gateway.app:from_environment`.
+
+    Reads `GATEWAY_CONFIG`. Raises ConfigInvalid.
+    """
+    environ = environment()
+    settings = load_settings(environ)
+    if settings.config is None:
+        raise ConfigInvalid(("GATEWAY_CONFIG: name the configuration file",))
+    configure_logging(settings.log_level)
+    path = Path(settings.config)
+    return build(load_document(path), settings, config_path=path, environ=environ).app

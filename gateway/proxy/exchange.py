@@ -95,11 +95,12 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
-        with anyio.CancelScope() as scope:
-            scope.deadline = anyio.current_time() + route[0].timeouts.total_s
-            await self._try_all(call, ask, route, client, account)
-        if scope.cancelled_caught:
-            raise DeadlineExceeded("the answer took longer than this model allows")
+        try:
+            # asyncio's own: half the cost of an anyio scope, and nothing is shielded inside
+            async with asyncio.timeout(route[0].timeouts.total_s):
+                await self._try_all(call, ask, route, client, account)
+        except TimeoutError as exc:
+            raise DeadlineExceeded("the answer took longer than this model allows") from exc
 
     async def _try_all(
         self,

@@ -1,0 +1,87 @@
+# Everything from a checkout; needs Python 3.11 or newer, make and, for Redis, apt or redis-server.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+
+.PHONY: help run test test-fast test-engines check lint types imports deps docs-check docs-generated bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed (set PYTHON=...)" >&2; exit 1; fi
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "could not make $(VENV); on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing the gateway into $(VENV) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing the gateway and its development tools into $(VENV) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	touch $(VENV)/run.stamp $@
+
+run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
+	exec $(BIN)/gateway demo --port $(PORT)
+
+test: $(VENV)/dev.stamp redis  ## everything but the real engines, with coverage
+	$(BIN)/pytest -m "not engines" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.coverage_gate
+
+test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
+	$(BIN)/pytest -m "not integration and not redis and not engines"
+
+test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
+	$(BIN)/python -m tests.engines.install
+	$(BIN)/pytest -m engines --timeout 300
+
+check: lint types imports deps docs-check  ## every static gate
+
+lint: $(VENV)/dev.stamp  ## style and async safety
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	git ls-files -co --exclude-standard '*.py' | xargs $(BIN)/flake8-async \
+		--enable=ASYNC101,ASYNC102,ASYNC103,ASYNC104,ASYNC120
+
+types: $(VENV)/dev.stamp  ## mypy strict
+	$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp  ## architecture contracts
+	$(BIN)/lint-imports
+
+deps: $(VENV)/dev.stamp  ## unused and undeclared dependencies
+	$(BIN)/deptry gateway
+
+docs-check: $(VENV)/dev.stamp  ## docs say what the code does
+	$(BIN)/pytest tests/docs
+
+docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/
+	$(BIN)/python -m tests.docs.generate
+
+bench: $(VENV)/dev.stamp  ## the data-plane rows of docs/performance.md
+	$(BIN)/python -m tests.bench
+
+# redis-server from the path, or from apt as root
+.PHONY: redis
+redis:
+	@if ! command -v redis-server >/dev/null; then
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null
+		else
+			echo "the tests need redis-server on the path (Debian and Ubuntu: apt install redis-server)" >&2
+			exit 1
+		fi
+	fi
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .engines dist build .coverage htmlcov
