@@ -6,21 +6,19 @@ prober, watcher) and closes it in the reverse order. Nothing else creates a part
 
 import logging
 import random
-import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import httpx
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 
 from gateway import __version__
-from gateway.api.asgi import AsgiInference
+from gateway.api.asgi import add_inference_routes
+from gateway.api.cors import allow_browsers
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
 from gateway.api.operations import admin_router, operations_router
@@ -30,11 +28,10 @@ from gateway.api.request_ids import RequestIds
 from gateway.clock import Clock, SystemClock
 from gateway.config.document import Document
 from gateway.config.load import load_document
-from gateway.config.settings import Settings
-from gateway.config.watch import file_changes
+from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import compile_catalog
+from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState
 from gateway.proxy.account import Bookkeeper
@@ -43,13 +40,16 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
+from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.logs import LineOutput, RequestLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.instruments import Labels
+from gateway.telemetry.logs import LineOutput, RequestLog, configure_logging
+from gateway.telemetry.metrics import ROUTE, Metrics
 
 log = logging.getLogger(__name__)
 
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Gateway:
     inference: Inference
     readiness: Readiness
     books: Bookkeeper
+    reloader: Reloader
     clock: Clock
     document: Document
 
@@ -73,8 +74,8 @@ def build(
     document: Document,
     settings: Settings,
     *,
-    config_path: Path | None = None,
     environ: Mapping[str, str],
+    config_path: Path | None = None,
     clock: Clock | None = None,
     rng: random.Random | None = None,
     upstream: Upstream | None = None,
@@ -82,37 +83,29 @@ def build(
 ) -> Gateway:
     """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes."""
     clock = clock or SystemClock()
-    rng = rng or random.Random()
-    catalog = compile_catalog(document, environ, policies=frozenset(POLICIES))
-    server = document.server
+    catalog = compile_catalog(document, environ, policies=POLICIES)
     fleet = FleetState(catalog)
     metrics = Metrics()
     books = Bookkeeper(metrics, RequestLog(request_log or sys.stdout, clock), clock)
     upstream = upstream or PoolUpstream()
     exchange = Exchange(
         fleet=fleet,
-        keys=catalog.keys,
         engines=ENGINES,
         policies={name: new() for name, new in POLICIES.items()},
-        attempts=Attempts(
-            upstream,
-            metrics,
-            clock,
-            StreamBounds(
-                heartbeat_s=server.heartbeat_s,
-                write_stall_s=server.write_stall_s,
-                max_event_bytes=server.max_event_bytes,
-                max_answer_bytes=server.max_answer_bytes,
-            ),
-        ),
+        attempts=Attempts(upstream, metrics, clock, _bounds(document)),
         books=books,
         retries=_retry_rules(document),
         clock=clock,
-        rng=rng,
+        rng=rng or random.Random(),
     )
     readiness = Readiness()
-    inference = Inference(exchange, clock, max_body_bytes=server.max_body_bytes)
-    reloader = Reloader(config_path, environ, exchange, readiness, metrics)
+    inference = Inference(exchange, clock, max_body_bytes=document.server.max_body_bytes)
+
+    def serve_catalog(document: Document, catalog: Catalog) -> None:
+        fleet.apply(catalog)
+        exchange.retries = _retry_rules(document)
+
+    reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
     _show_gauges(metrics, fleet, readiness)
     app = FastAPI(
         title="Sluicegate",
@@ -122,16 +115,17 @@ def build(
         lifespan=_lifespan(upstream, fleet, metrics, readiness, reloader),
     )
     app.include_router(operations_router(readiness, fleet, metrics))
-    app.include_router(models_router(fleet, exchange.authenticate, int(clock.unix_s())))
+    app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(admin_router(fleet, settings.admin_key))
-    add_inference_routes(app, inference, clock, body_read_s=server.body_read_s)
+    add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     install_problems(app)
     app.add_middleware(RequestIds)
-    if document.cors.allow_origins:
-        app.add_middleware(CORSMiddleware, **cors_options(document.cors.allow_origins))
+    allow_browsers(app, document.cors.allow_origins)
     if not document.keys:
         log.warning(F.NO_KEYS)
-    return Gateway(app, inference, readiness, books, clock, document)
+    if any(_has_limits(plan) for plan in document.plans):
+        log.warning(F.LIMITS_UNENFORCED)
+    return Gateway(app, inference, readiness, books, reloader, clock, document)
 
 
 def from_environment() -> FastAPI:
@@ -146,3 +140,94 @@ def from_environment() -> FastAPI:
     configure_logging(settings.log_level)
     path = Path(settings.config)
     return build(load_document(path), settings, config_path=path, environ=environ).app
+
+
+def _lifespan(
+    upstream: Upstream,
+    fleet: FleetState,
+    metrics: Metrics,
+    readiness: Readiness,
+    reloader: Reloader,
+) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with upstream, httpx.AsyncClient(follow_redirects=False) as client:
+            prober = Prober(fleet, ENGINES, metrics, client)
+            async with anyio.create_task_group() as group:
+                await prober.probe_all()
+                readiness.is_started = True
+                group.start_soon(prober.run)
+                group.start_soon(reloader.run)
+                yield
+                group.cancel_scope.cancel()
+
+    return lifespan
+
+
+def _bounds(document: Document) -> StreamBounds:
+    server = document.server
+    return StreamBounds(
+        heartbeat_s=server.heartbeat_s,
+        write_stall_s=server.write_stall_s,
+        max_event_bytes=server.max_event_bytes,
+        max_answer_bytes=server.max_answer_bytes,
+    )
+
+
+def _retry_rules(document: Document) -> RetryRules:
+    given = document.retries
+    return RetryRules(
+        max_attempts=given.max_attempts,
+        backoff_s=given.backoff_s,
+        max_backoff_s=given.max_backoff_s,
+        after_timeout=given.after_timeout,
+    )
+
+
+def _has_limits(plan: object) -> bool:
+    names = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
+    return any(getattr(plan, name) is not None for name in names)
+
+
+def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> None:
+    def per_replica(
+        read: Callable[..., float | None],
+    ) -> Callable[[], Iterator[tuple[Labels, float]]]:
+        def readings() -> Iterator[tuple[Labels, float]]:
+            for state in fleet:
+                value = read(state)
+                if value is not None:
+                    yield (state.variant.model, state.variant.name, state.name), value
+
+        return readings
+
+    metrics.gauge(
+        "gateway_requests_in_flight",
+        "Our own requests on a replica now.",
+        ROUTE,
+        per_replica(lambda state: state.in_flight),
+    )
+    metrics.gauge(
+        "gateway_replica_load",
+        "Requests on a replica now, others' included.",
+        ROUTE,
+        per_replica(lambda state: state.load),
+    )
+    metrics.gauge(
+        "gateway_replica_kv_cache_used_ratio",
+        "How full the KV cache is, 0 to 1.",
+        ROUTE,
+        per_replica(lambda state: state.kv_cache_used_ratio),
+    )
+    metrics.gauge(
+        "gateway_replica_usable",
+        "1 while a replica may be picked, else 0.",
+        ROUTE,
+        per_replica(lambda state: float(state.health.is_usable)),
+    )
+    metrics.gauge(
+        "gateway_config_valid",
+        "1 while the configuration file is the one that serves, else 0.",
+        (),
+        lambda: [((), float(not readiness.config_problems))],
+    )

@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
+from fastapi import FastAPI
+from starlette.routing import Route
 
-from gateway.api.inference import Endpoint, Inference, read_head
+from gateway.api.inference import ENDPOINTS, Endpoint, Inference, read_head
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, RequestTooSlow
 from gateway.proxy.call import Call
@@ -164,6 +166,15 @@ class AsgiInference:
                 if not answer.is_gone:
                     sending.cancel_scope.deadline = anyio.current_time() + _FLUSH_S
             group.cancel_scope.cancel()
+
+
+def add_inference_routes(
+    app: FastAPI, inference: Inference, clock: Clock, *, body_read_s: float
+) -> None:
+    """Put every inference endpoint into the application."""
+    for path, endpoint in ENDPOINTS.items():
+        answer = AsgiInference(inference, endpoint, clock, body_read_s=body_read_s)
+        app.router.routes.append(Route(path, answer, methods=["POST"]))
 
 
 def _nothing() -> None:

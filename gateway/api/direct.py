@@ -184,7 +184,8 @@ class DirectProtocol(HttpToolsProtocol):
             head,
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
         )
-        before, self.cycle = self.cycle, cast("RequestResponseCycle", answer)
+        before: DirectAnswer | RequestResponseCycle | None = self.cycle
+        self.cycle = cast("RequestResponseCycle", answer)
         self._answers.append(answer)
         self._discarded_bytes = 0
         answer.refusal = self._inference.refusal(head)
@@ -199,7 +200,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        answer = self.cycle
+        answer = cast("DirectAnswer | RequestResponseCycle", self.cycle)
         if not isinstance(answer, DirectAnswer):
             super().on_body(body)
         elif answer.refusal is not None:
@@ -213,7 +214,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
-        answer = self.cycle
+        answer = cast("DirectAnswer | RequestResponseCycle", self.cycle)
         if not isinstance(answer, DirectAnswer):
             super().on_message_complete()
             return
@@ -229,8 +230,9 @@ class DirectProtocol(HttpToolsProtocol):
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if isinstance(cycle, DirectAnswer):
-            self._start(cycle)
+        ours = cast("DirectAnswer | RequestResponseCycle", cycle)
+        if isinstance(ours, DirectAnswer):
+            self._start(ours)
         else:
             super()._start_asgi_task(cycle, app)
 

@@ -1,6 +1,6 @@
 """`GET /v1/models`: what this caller may use, every variant as `name:tag`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -28,15 +28,13 @@ class ModelList(BaseModel):
     data: list[ModelEntry]
 
 
-def models_router(
-    fleet: FleetState, authenticate: Callable[[bytes | None], Caller], created: int
-) -> APIRouter:
+def models_router(fleet: FleetState, created: int) -> APIRouter:
     """`created` is the time shown for every model, in seconds since 1970."""
     router = APIRouter(prefix="/v1", tags=["models"])
 
     def caller_of(request: Request) -> Caller:
         given = request.headers.get("authorization")
-        return authenticate(None if given is None else given.encode("latin-1"))
+        return fleet.catalog.keys.caller(None if given is None else given.encode("latin-1"))
 
     @router.get("/models", summary="Models and variants this caller may use")
     async def list_models(request: Request) -> ModelList:

@@ -3,6 +3,7 @@
 import hmac
 
 from fastapi import APIRouter
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -31,7 +32,7 @@ def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics)
     return router
 
 
-def admin_router(fleet: FleetState, admin_key: str | None) -> APIRouter:
+def admin_router(fleet: FleetState, admin_key: SecretStr | None) -> APIRouter:
     """`/admin/...`, behind the admin key alone. Without one, nothing of it can be reached."""
     router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -43,9 +44,10 @@ def admin_router(fleet: FleetState, admin_key: str | None) -> APIRouter:
     return router
 
 
-def _authorize(request: Request, admin_key: str | None) -> None:
+def _authorize(request: Request, admin_key: SecretStr | None) -> None:
     given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-    if admin_key is None or not hmac.compare_digest(given, admin_key.encode()):
+    wanted = b"" if admin_key is None else admin_key.get_secret_value().encode()
+    if not wanted or not hmac.compare_digest(given, wanted):
         raise Unauthenticated("this needs the admin key (GATEWAY_ADMIN_KEY)")
 
 

@@ -1,7 +1,9 @@
 """`gateway serve`: the gateway for a configuration file."""
 
+import asyncio
 import functools
-import logging
+import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +11,15 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from gateway import __version__
 from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
+from gateway.cli.loaded import config_path
 from gateway.cli.server import DrainingServer
+from gateway.cli.workers import run_workers
 from gateway.config.load import load_document
 from gateway.config.settings import environment, load_settings
-from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import configure_logging
-
-log = logging.getLogger(__name__)
 
 _CANCEL_S = 2
 
@@ -28,11 +30,93 @@ def serve(
         typer.Option("--config", "-c", help="The configuration file [env: GATEWAY_CONFIG]."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on [env: GATEWAY_HOST].")
+        str | None, typer.Option(help="Address to listen on [env: GATEWAY_HOST; 0.0.0.0].")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port [env: GATEWAY_PORT].")
+        int | None, typer.Option(min=0, max=65535, help="Port [env: GATEWAY_PORT; 8080].")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that serve.")] = 1,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the models of a configuration file."""
+    environ = environment()
+    settings = load_settings(environ)
+    path = config_path(config)
+    configure_logging(settings.log_level)
+    document = load_document(path)
+    gateway = build(document, settings, config_path=path, environ=environ)
+    if fd is not None:
+        run(gateway, socket.socket(fileno=fd))
+        return
+    listener = listen(
+        settings.host if host is None else host, settings.port if port is None else port
+    )
+    typer.echo(_welcome(gateway, listener), err=True)
+    if workers == 1:
+        run(gateway, listener)
+    else:
+        sys.exit(run_workers(listener, path, workers))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Exits with 1 and a clear word when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        typer.echo(f"cannot listen on {host} port {port}: {exc.strerror}", err=True)
+        raise typer.Exit(1) from exc
+    listener.listen(4096)
+    listener.set_inheritable(True)
+    return listener
+
+
+def run(gateway: Gateway, listener: socket.socket) -> None:
+    """Serve until a signal ends it."""
+    config = uvicorn.Config(
+        gateway.app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_CANCEL_S,
+        timeout_keep_alive=75,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+    )
+    config.load()
+    if not gateway.document.cors.allow_origins:
+        # browsers need headers that only the ASGI way adds
+        config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
+            DirectProtocol,
+            inference=gateway.inference,
+            clock=gateway.clock,
+            body_read_s=gateway.document.server.body_read_s,
+        )
+    server = DrainingServer(
+        config,
+        begin_drain=gateway.begin_drain,
+        open_calls=lambda: gateway.books.open_calls,
+        grace_s=gateway.document.server.drain_grace_s,
+        clock=gateway.clock,
+    )
+
+    async def until_stopped() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
+        await server.serve([listener])
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(until_stopped())
+
+
+def _welcome(gateway: Gateway, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host  # noqa: S104  # shown
+    catalog = gateway.inference.exchange.fleet.catalog
+    return (
+        f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"
+        f" (try: curl http://{shown}:{port}/v1/models)"
+    )

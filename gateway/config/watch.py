@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import anyio
 from watchfiles import awatch
 
 
@@ -20,10 +19,10 @@ def fingerprint(path: Path) -> bytes | None:
         return None
 
 
-async def file_changes(path: Path, stop: anyio.Event) -> AsyncIterator[None]:
-    """Yield whenever the file's content has changed, until `stop`."""
+async def file_changes(path: Path) -> AsyncIterator[None]:
+    """Yield whenever the file's content has changed."""
     known = fingerprint(path)
-    async for _ in awatch(path.parent, stop_event=stop, recursive=False, debounce=200, step=50):
+    async for _ in awatch(path.parent, recursive=False, debounce=200, step=50):
         now = fingerprint(path)
         if now != known:
             known = now

@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway.clock import Clock
+from gateway.config.models import Timeouts
 from gateway.engines.adapter import EngineAdapter, Served, Shown
 from gateway.errors import (
     ClientGone,
@@ -18,7 +19,6 @@ from gateway.errors import (
     StreamBroken,
     StreamStalled,
 )
-from gateway.fleet.catalog import Timeouts
 from gateway.fleet.state import ReplicaState
 from gateway.proxy.account import Account
 from gateway.proxy.call import Call

@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping
 
 import anyio
 
-from gateway.auth.keys import KeyRing
 from gateway.clock import Clock
 from gateway.engines.adapter import EngineAdapter
 from gateway.errors import (
@@ -47,7 +46,6 @@ class Exchange:
         self,
         *,
         fleet: FleetState,
-        keys: KeyRing,
         engines: Mapping[str, EngineAdapter],
         policies: Mapping[str, RoutingPolicy],
         attempts: Attempts,
@@ -57,7 +55,6 @@ class Exchange:
         rng: random.Random,
     ) -> None:
         self.fleet = fleet
-        self.keys = keys
         self.retries = retries
         self.is_draining = False
         self._engines = engines
@@ -90,7 +87,7 @@ class Exchange:
     async def _answer(self, call: Call, client: Client, account: Account) -> None:
         if self.is_draining:
             raise Draining("this gateway is shutting down, try again", retry_after_s=1.0)
-        caller = self.keys.caller(call.authorization)
+        caller = self.fleet.catalog.keys.caller(call.authorization)
         account.caller = caller.name
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream

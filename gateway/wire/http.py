@@ -16,3 +16,14 @@ class UpstreamRequest:
     path: str
     headers: Headers = ()
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a replica listens. `base_path` has no trailing slash and may be empty."""
+
+    scheme: str
+    host: str
+    port: int
+    base_path: str = ""
+    ca_file: str | None = None

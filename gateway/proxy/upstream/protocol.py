@@ -9,21 +9,11 @@ exactly once, whatever happens; closing one whose body has not ended drops the c
 which is how an engine learns that nobody wants the answer any more.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from gateway.errors import GatewayError
-from gateway.wire.http import UpstreamRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a replica listens. `base_path` has no trailing slash and may be empty."""
-
-    scheme: str
-    host: str
-    port: int
-    base_path: str = ""
+from gateway.wire.http import Origin, UpstreamRequest
 
 
 class BodySink(Protocol):
@@ -84,6 +74,13 @@ class Upstream(Protocol):
         """
         ...
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Close idle connections; those in use close as their responses do."""
         ...

@@ -1,0 +1,24 @@
+"""A configuration file, read and compiled, for the commands that look into one."""
+
+from pathlib import Path
+
+from gateway.config.load import load_document
+from gateway.config.settings import environment, load_settings
+from gateway.errors import ConfigInvalid
+from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.routing import POLICIES
+
+
+def config_path(given: Path | None) -> Path:
+    """The file named on the command line or by GATEWAY_CONFIG. Raises ConfigInvalid."""
+    if given is not None:
+        return given
+    named = load_settings(environment()).config
+    if named is None:
+        raise ConfigInvalid(("name a configuration file: --config FILE, or GATEWAY_CONFIG",))
+    return Path(named)
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Raises ConfigInvalid."""
+    return compile_catalog(load_document(path), environment(), policies=POLICIES)

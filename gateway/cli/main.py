@@ -1,0 +1,67 @@
+"""The command line: one file for each command.
+
+Errors go to stderr; the exit code is 0 when fine, 1 when failed, 2 for wrong input. A stack is
+for developers: it is shown only with GATEWAY_LOG_LEVEL=debug.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli.check import check
+from gateway.cli.explain import explain
+from gateway.cli.schema import schema
+from gateway.cli.serve import serve
+from gateway.config.settings import environment
+from gateway.errors import ConfigInvalid
+
+app = typer.Typer(
+    name="gateway",
+    help="Sluicegate: an OpenAI-compatible gateway in front of vLLM, TGI and llama.cpp.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (serve, check, explain, schema):
+    app.command()(command)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"sluicegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except ConfigInvalid as invalid:
+        sys.exit(tell_problems(invalid))
+    except Exception as bug:
+        if environment().get("GATEWAY_LOG_LEVEL") == "debug":
+            raise
+        typer.echo(f"gateway failed: {type(bug).__name__}: {bug}", err=True)
+        sys.exit(1)
+
+
+def tell_problems(invalid: ConfigInvalid) -> int:
+    """Every problem on a line of its own; the exit code for wrong input."""
+    count = len(invalid.problems)
+    typer.echo(f"{count} problem{'s' if count > 1 else ''} in the configuration:", err=True)
+    for problem in invalid.problems:
+        typer.echo(f"  {problem}", err=True)
+    return 2

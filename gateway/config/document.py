@@ -1,0 +1,65 @@
+"""The whole configuration file, as an operator writes it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gateway.config.access import Key, Limits, Plan
+from gateway.config.base import Section
+from gateway.config.models import Model, Seconds
+
+Bytes = Annotated[int, Field(ge=1024, le=1 << 32)]
+
+
+class Retries(Section):
+    """When a call may be tried again on another replica."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, description="Tries in all.")
+    backoff_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        0.05, description="Bound of the first wait; doubles with every try."
+    )
+    max_backoff_s: Annotated[float, Field(ge=0, le=300)] = Field(
+        2, description="The largest bound of a wait."
+    )
+    budget_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, description="Retries allowed, as a share of recent requests."
+    )
+    after_timeout: bool = Field(
+        False, description="Also when an engine was silent, where the work may still be running."
+    )
+
+
+class Server(Section):
+    """Bounds of what clients send and get."""
+
+    max_body_bytes: Bytes = Field(32 * 1024 * 1024, description="The largest request body.")
+    body_read_s: Seconds = Field(30, description="How long a body may take to arrive.")
+    heartbeat_s: Seconds = Field(
+        15, description="Comments keep a stream alive while the engine is silent."
+    )
+    write_stall_s: Seconds = Field(60, description="How long a client may read nothing.")
+    drain_grace_s: Seconds = Field(30, description="How long running calls may go on at shutdown.")
+    max_event_bytes: Bytes = Field(16 * 1024 * 1024, description="The largest event of a stream.")
+    max_answer_bytes: Bytes = Field(64 * 1024 * 1024, description="The largest whole answer.")
+
+
+class Cors(Section):
+    """Browsers on other sites."""
+
+    allow_origins: tuple[str, ...] = Field(
+        (), description="Origins that may call from a browser, or `*`; none by default."
+    )
+
+
+class Document(Section):
+    """The configuration file of the gateway."""
+
+    models: tuple[Model, ...] = Field(min_length=1, description="What clients can ask for.")
+    retries: Retries = Field(Retries(), description="Trying again elsewhere.")
+    plans: tuple[Plan, ...] = Field((), description="What callers may use.")
+    keys: tuple[Key, ...] = Field(
+        (), description="Who may call. Absent: no key is asked for, and a warning is logged."
+    )
+    limits: Limits = Field(Limits(), description="Where limits are counted.")
+    server: Server = Field(Server(), description="Bounds and deadlines towards clients.")
+    cors: Cors = Field(Cors(), description="Calls from browsers.")

@@ -1,0 +1,134 @@
+"""Read the configuration file, and report everything that is wrong with it at once.
+
+YAML 1.1 without its traps: duplicate keys are errors, aliases are bounded. Every problem starts
+with the path of what it is about.
+"""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from typing_extensions import override
+
+from gateway.config.base import Section
+from gateway.config.document import Document
+from gateway.errors import ConfigInvalid
+
+MAX_BYTES = 4 * 1024 * 1024
+_MAX_ALIASES = 100
+
+
+def load_document(path: Path) -> Document:
+    """Raises ConfigInvalid with every problem of the file."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigInvalid((f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB",))
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigInvalid((f"{path}: {exc.strerror or 'cannot be read'}".lower(),)) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigInvalid((f"{path}: not valid UTF-8 at byte {exc.start}",)) from exc
+    return read_document(text)
+
+
+def read_document(text: str) -> Document:
+    """Raises ConfigInvalid with every problem of the text."""
+    try:
+        given = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except yaml.MarkedYAMLError as exc:
+        raise ConfigInvalid((_yaml_problem(exc),)) from exc
+    except (yaml.YAMLError, RecursionError, ValueError) as exc:
+        raise ConfigInvalid(("the file is not valid YAML",)) from exc
+    if not isinstance(given, dict):
+        raise ConfigInvalid(("the file must hold a mapping that begins with `models:`",))
+    try:
+        return Document.model_validate(given)
+    except ValidationError as exc:
+        errors = exc.errors(include_input=False, include_url=False, include_context=False)
+        raise ConfigInvalid(tuple(_problem(error, given) for error in errors)) from exc
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML with unique keys and few aliases."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._aliases = 0
+
+    @override
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self._aliases += 1
+            if self._aliases > _MAX_ALIASES:
+                raise yaml.MarkedYAMLError(problem="too many aliases", problem_mark=None)
+        return super().compose_node(parent, index)
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} must be text", problem_mark=key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f'the key "{key}" is given twice', problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{error.problem or 'not valid YAML'}"
+
+
+def _problem(error: ErrorDetails, given: object) -> str:
+    path = _path(error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            known = list(_keys_at(error["loc"][:-1]))
+            key = str(error["loc"][-1])
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
+            return f"{path}: unknown key; {hint}"
+        case "missing":
+            return f"{path}: required"
+        case "value_error":
+            return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+        case _:
+            return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path or "the file"
+
+
+def _keys_at(location: Sequence[int | str]) -> Iterator[str]:
+    """The keys that the section at a path knows."""
+    section: type[Section] = Document
+    for step in location:
+        if isinstance(step, str) and (field := section.model_fields.get(step)):
+            section = _section_of(field) or section
+    yield from section.model_fields
+
+
+def _section_of(field: FieldInfo) -> type[Section] | None:
+    found = [field.annotation]
+    while found:
+        kind = found.pop()
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+        found += getattr(kind, "__args__", ())
+    return None

@@ -1,0 +1,99 @@
+"""The models: what clients ask for, and the engines that answer."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from gateway.config.base import Section
+from gateway.config.secrets import Secret
+
+EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s]+$")]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+class Timeouts(Section):
+    """How long a model's engines may take."""
+
+    connect_s: Seconds = Field(2, description="To open a connection to a replica.")
+    first_byte_s: Seconds = Field(
+        120, description="From the request to the first event of a streamed answer."
+    )
+    idle_s: Seconds = Field(60, description="Between two events of a streamed answer.")
+    total_s: Seconds = Field(900, description="For the whole call, retries included.")
+
+
+class Replica(Section):
+    """One engine process."""
+
+    url: str = Field(
+        description="Where it listens, such as http://10.0.3.11:8000; a path is put before ours."
+    )
+    weight: Weight = Field(1, description="Its share of the requests, against its siblings'.")
+    name: Tag | None = Field(
+        None, description="Its name in logs, metrics and answers; default: r0, r1, …"
+    )
+
+
+class Tls(Section):
+    """How to trust a replica's certificate."""
+
+    ca_file: Path | None = Field(None, description="PEM file of the authority that signed it.")
+
+
+class Variant(Section):
+    """A model in one quantization, on engines of one kind."""
+
+    quantization: Tag | None = Field(
+        None, description="The tag: clients may ask for `name:tag`. At most one variant has none."
+    )
+    engine: EngineKind = Field(description="What kind of engine the replicas are.")
+    served_model: str | None = Field(
+        None, min_length=1, description="The name the engine knows; default: the model's name."
+    )
+    replicas: tuple[Replica, ...] = Field(min_length=1, description="The engine processes.")
+    api_key: Secret | None = Field(None, description="The key that the engine asks for.")
+    weight: Weight | None = Field(
+        None,
+        description="If any variant has one, calls without a tag choose their first variant at "
+        "random by weight (0 where absent); the others follow in order.",
+    )
+    tls: Tls = Field(Tls(), description="For https replicas.")
+
+
+class Model(Section):
+    """One name that clients ask for."""
+
+    name: ModelName = Field(description="What clients ask for.")
+    aliases: tuple[ModelName, ...] = Field((), description="Other names for it.")
+    variants: tuple[Variant, ...] = Field(
+        min_length=1, description="In order of preference; the first is the default."
+    )
+    policy: str = Field("least-loaded", description="How a replica is chosen.")
+    fallbacks: tuple[ModelName, ...] = Field(
+        (), description="Other models, asked in order when no variant can answer."
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, given: object) -> object:
+        """`engine` and `url` on the model itself stand for one variant with one replica."""
+        if not isinstance(given, dict) or "variants" in given or not _SHORT & given.keys():
+            return given
+        own = {key: given[key] for key in _SHORT & given.keys()}
+        if "url" in own and "replicas" not in own:
+            own["replicas"] = [{"url": own.pop("url")}]
+        return {key: v for key, v in given.items() if key not in _SHORT} | {"variants": [own]}
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.name in self.aliases or len(set(self.aliases)) < len(self.aliases):
+            raise ValueError("every alias must be another name")
+        return self
+
+
+_SHORT = frozenset({"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls"})

@@ -1,0 +1,27 @@
+"""The JSON Schema of the configuration file, both forms of a model included."""
+
+import copy
+from typing import Any
+
+from gateway.config.document import Document
+
+# what the short form of a model has instead of `variants`
+_OF_VARIANT = ("engine", "quantization", "served_model", "api_key", "tls", "replicas")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema, draft 2020-12."""
+    schema = Document.model_json_schema()
+    defs = schema["$defs"]
+    model = defs["Model"]
+    short = copy.deepcopy(model)
+    del short["properties"]["variants"]
+    for name in _OF_VARIANT:
+        short["properties"][name] = copy.deepcopy(defs["Variant"]["properties"][name])
+    short["properties"]["url"] = copy.deepcopy(defs["Replica"]["properties"]["url"])
+    short["required"] = ["name", "engine"]
+    short["oneOf"] = [{"required": ["url"]}, {"required": ["replicas"]}]
+    short["description"] = "One name with one variant."
+    defs["FullModel"], defs["ShortModel"] = model, short
+    defs["Model"] = {"anyOf": [{"$ref": "#/$defs/ShortModel"}, {"$ref": "#/$defs/FullModel"}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

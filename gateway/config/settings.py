@@ -1,0 +1,50 @@
+"""What the environment says: the only place that reads it."""
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from gateway.errors import ConfigInvalid
+
+PREFIX = "GATEWAY_"
+
+
+class Settings(BaseModel):
+    """`GATEWAY_*` variables; an option of the command line wins over them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: str | None = Field(None, description="The configuration file.")
+    host: str = Field("0.0.0.0", description="The address to listen on.")  # noqa: S104  # a server
+    port: int = Field(8080, ge=0, le=65535, description="The port to listen on.")
+    redis_url: SecretStr | None = Field(None, description="Redis, where the file asks for it.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged: debug, info, warning or error."
+    )
+    admin_key: SecretStr | None = Field(
+        None, description="The key for /admin; without one nothing of it can be reached."
+    )
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment."""
+    return os.environ  # noqa: TID251  # this module is where it is read
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Raises ConfigInvalid. An empty variable is an absent one."""
+    given = {
+        name: environ[PREFIX + name.upper()]
+        for name in Settings.model_fields
+        if environ.get(PREFIX + name.upper())
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as exc:
+        problems = tuple(
+            f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg'].lower()}"
+            for error in exc.errors(include_input=False, include_url=False)
+        )
+        raise ConfigInvalid(problems) from exc

@@ -1,0 +1,273 @@
+"""The compiled configuration: checked across its parts, immutable, swapped as a whole.
+
+What an operator wrote is a `config.Document`; what serves is a `Catalog`. Compiling either gives
+a catalog or every problem at once, each with its path.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from gateway.auth.keys import Caller, KeyRing, Plan
+from gateway.config import access, models
+from gateway.config.document import Document
+from gateway.config.models import Timeouts
+from gateway.config.secrets import Secret
+from gateway.errors import ConfigInvalid
+from gateway.wire.http import Origin
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One engine process. `key` stays the same over reloads; `name` is for people."""
+
+    key: str
+    name: str
+    url: str
+    origin: Origin
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag."""
+
+    name: str
+    model: str
+    tag: str | None
+    engine: str
+    served_model: str
+    replicas: tuple[Replica, ...]
+    policy: str = "least-loaded"
+    weight: float | None = None
+    api_key: str | None = field(default=None, repr=False)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that clients ask for, with its variants in order of preference."""
+
+    name: str
+    aliases: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means: a model, or exactly one of its variants."""
+
+    model: Model
+    variant: Variant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything a running gateway needs to know of its configuration.
+
+    `names` holds every name that resolves: names, aliases, and both with a tag.
+    """
+
+    models: Mapping[str, Model]
+    names: Mapping[str, Target]
+    plans: Mapping[str, Plan]
+    keys: KeyRing = field(repr=False)
+
+
+def compile_catalog(
+    document: Document, environ: Mapping[str, str], *, policies: Iterable[str]
+) -> Catalog:
+    """Raises ConfigInvalid with every problem. `policies`: the names that exist."""
+    compiler = _Compiler(document, environ, tuple(policies))
+    catalog = compiler.catalog()
+    if compiler.problems:
+        raise ConfigInvalid(tuple(compiler.problems))
+    return catalog
+
+
+class _Compiler:
+    """One pass over a document; `problems` grows as it goes."""
+
+    def __init__(
+        self, document: Document, environ: Mapping[str, str], policies: tuple[str, ...]
+    ) -> None:
+        self.problems: list[str] = []
+        self._document = document
+        self._environ = environ
+        self._policies = policies
+        self._owners: dict[str, str] = {}
+        self._names: dict[str, Target] = {}
+
+    def catalog(self) -> Catalog:
+        compiled: dict[str, Model] = {}
+        for index, given in enumerate(self._document.models):
+            path = f"models[{index}]"
+            model = self._model(given, path)
+            self._claim(model.name, Target(model), f"{path}.name")
+            for number, alias in enumerate(model.aliases):
+                self._claim(alias, Target(model), f"{path}.aliases[{number}]")
+            compiled.setdefault(model.name, model)
+        # tags come after all names, so that a clash is told at the variant
+        for index, model in enumerate(compiled.values()):
+            self._claim_tags(model, f"models[{index}]")
+        self._check_fallbacks(compiled)
+        plans = self._plans()
+        return Catalog(compiled, self._names, plans, self._keys(plans))
+
+    def _model(self, given: models.Model, path: str) -> Model:
+        if given.policy not in self._policies:
+            known = ", ".join(self._policies)
+            self.problems.append(f'{path}.policy: "{given.policy}" is unknown; known: {known}')
+        tags = [variant.quantization for variant in given.variants]
+        variants = []
+        for number, variant in enumerate(given.variants):
+            where = f"{path}.variants[{number}]"
+            if variant.quantization in tags[:number]:
+                what = f'the tag "{variant.quantization}"' if variant.quantization else "no tag"
+                self.problems.append(f"{where}.quantization: another variant has {what} already")
+            variants.append(self._variant(given, variant, where))
+        return Model(given.name, given.aliases, tuple(variants), given.fallbacks)
+
+    def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
+        replicas: list[Replica] = []
+        for number, replica in enumerate(given.replicas):
+            where = f"{path}.replicas[{number}]"
+            origin = self._origin(replica.url, given.tls, where)
+            key = f"{origin.scheme}://{origin.host}:{origin.port}{origin.base_path}"
+            name = replica.name or f"r{number}"
+            if any(key == other.key for other in replicas):
+                self.problems.append(f"{where}.url: this replica is there already")
+            if any(name == other.name for other in replicas):
+                self.problems.append(f'{where}.name: "{name}" is another replica already')
+            replicas.append(Replica(key, name, key, origin, replica.weight))
+        tag = given.quantization
+        return Variant(
+            name=f"{model.name}:{tag}" if tag else model.name,
+            model=model.name,
+            tag=tag,
+            engine=given.engine,
+            served_model=given.served_model or model.name,
+            replicas=tuple(replicas),
+            policy=model.policy,
+            weight=given.weight,
+            api_key=self._secret(given.api_key, f"{path}.api_key"),
+            timeouts=model.timeouts,
+        )
+
+    def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
+        where = f"{path}.url"
+        try:
+            parts = urlsplit(url)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError:
+            scheme, host, port, parts = "", None, None, urlsplit("")
+        ca_file = None
+        if tls.ca_file is not None:
+            ca_file = str(tls.ca_file)
+            if not tls.ca_file.is_file():
+                self.problems.append(f"{path}: the tls.ca_file {ca_file} cannot be read")
+        if scheme not in _PORTS or not host:
+            self.problems.append(f"{where}: must be http://HOST[:PORT] or https://HOST[:PORT]")
+            return Origin("http", "invalid", 0)
+        if parts.username or parts.password:
+            self.problems.append(f"{where}: must not hold a user name; give api_key instead")
+        if parts.query or parts.fragment:
+            self.problems.append(f"{where}: must not hold a query or a fragment")
+        base_path = parts.path.rstrip("/")
+        if base_path.endswith("/v1"):
+            self.problems.append(f"{where}: leave out /v1, the gateway adds it")
+        return Origin(scheme, host, port or _PORTS[scheme], base_path, ca_file)
+
+    def _claim(self, name: str, target: Target, path: str) -> None:
+        owner = self._owners.setdefault(name, path)
+        if owner == path:
+            self._names[name] = target
+        else:
+            self.problems.append(f'{path}: "{name}" is ambiguous, it is also {owner}')
+
+    def _claim_tags(self, model: Model, path: str) -> None:
+        for number, variant in enumerate(model.variants):
+            if variant.tag is None:
+                continue
+            for name in (model.name, *model.aliases):
+                where = f"{path}.variants[{number}].quantization"
+                self._claim(f"{name}:{variant.tag}", Target(model, variant), where)
+
+    def _check_fallbacks(self, compiled: Mapping[str, Model]) -> None:
+        for index, given in enumerate(self._document.models):
+            for number, fallback in enumerate(given.fallbacks):
+                where = f"models[{index}].fallbacks[{number}]"
+                if fallback not in compiled:
+                    known = ", ".join(compiled)
+                    self.problems.append(f'{where}: "{fallback}" is no model; known: {known}')
+                elif given.name in _reachable(fallback, compiled):
+                    self.problems.append(f'{where}: "{fallback}" leads back to "{given.name}"')
+
+    def _plans(self) -> dict[str, Plan]:
+        plans: dict[str, Plan] = {}
+        for index, given in enumerate(self._document.plans):
+            path = f"plans[{index}]"
+            if given.name in plans:
+                self.problems.append(f'{path}.name: the plan "{given.name}" is there already')
+            for number, pattern in enumerate(given.models):
+                if not any(fnmatchcase(name, pattern) for name in self._names):
+                    self.problems.append(f'{path}.models[{number}]: no model matches "{pattern}"')
+            plans[given.name] = Plan(given.name, given.models)
+        return plans
+
+    def _keys(self, plans: Mapping[str, Plan]) -> KeyRing:
+        everything = Plan("default", ("*",))
+        known = {"default": everything} | dict(plans)
+        if not self._document.keys:
+            return KeyRing({}, Caller("anonymous", known["default"]))
+        callers: dict[bytes, Caller] = {}
+        names: set[str] = set()
+        for index, given in enumerate(self._document.keys):
+            path = f"keys[{index}]"
+            if given.name in names:
+                self.problems.append(f'{path}.name: the key "{given.name}" is there already')
+            names.add(given.name)
+            plan = known.get(given.plan)
+            if plan is None:
+                self.problems.append(
+                    f'{path}.plan: "{given.plan}" is no plan; known: {", ".join(known)}'
+                )
+            digest = self._digest(given, path)
+            if digest in callers:
+                other = callers[digest].name
+                self.problems.append(f'{path}: this is the key of "{other}" already')
+            if digest is not None:
+                callers.setdefault(digest, Caller(given.name, plan or everything))
+        return KeyRing(callers, None)
+
+    def _digest(self, given: access.Key, path: str) -> bytes | None:
+        if given.sha256 is not None:
+            return bytes.fromhex(given.sha256)
+        secret = self._secret(given.secret, f"{path}.secret")
+        return None if secret is None else hashlib.sha256(secret.encode()).digest()
+
+    def _secret(self, given: Secret | None, path: str) -> str | None:
+        if given is None:
+            return None
+        try:
+            return given.read(self._environ)
+        except ValueError as exc:
+            self.problems.append(f"{path}: {exc}")
+            return None
+
+
+def _reachable(start: str, compiled: Mapping[str, Model]) -> set[str]:
+    """Every model that `start` and its fallbacks lead to, `start` included."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in compiled:
+            seen.add(name)
+            waiting += compiled[name].fallbacks
+    return seen

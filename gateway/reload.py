@@ -1,0 +1,64 @@
+"""Follow the configuration file: a valid change serves at once, an invalid one changes nothing.
+
+A change is noticed in the folder, or asked for by SIGHUP (`ask`). What is wrong with a refused
+file is logged, counted and shown at `/ready`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gateway.api.readiness import Readiness
+from gateway.config.document import Document
+from gateway.config.load import load_document
+from gateway.config.watch import file_changes
+from gateway.errors import ConfigInvalid
+from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.routing import POLICIES
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Swaps the catalog when the file has changed. Without a path there is nothing to follow."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        environ: Mapping[str, str],
+        serve: Callable[[Document, Catalog], None],
+        readiness: Readiness,
+        metrics: Metrics,
+    ) -> None:
+        self._path = path
+        self._environ = environ
+        self._serve = serve
+        self._readiness = readiness
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Follow the file forever."""
+        if self._path is not None:
+            async for _ in file_changes(self._path):
+                self.reload()
+
+    def reload(self) -> None:
+        """Read the file and serve it, or say why not."""
+        if self._path is None:
+            return
+        try:
+            document = load_document(self._path)
+            catalog = compile_catalog(document, self._environ, policies=POLICIES)
+        except ConfigInvalid as refused:
+            self._readiness.config_problems = refused.problems
+            self._metrics.reloads.cell("refused").add()
+            log.error(  # noqa: TRY400  # the problems say it all, a stack says nothing
+                F.CONFIG_REFUSED, extra={F.PROBLEMS: list(refused.problems)}
+            )
+            return
+        self._serve(document, catalog)
+        self._readiness.config_problems = ()
+        self._metrics.reloads.cell("served").add()
+        log.info(F.CONFIG_RELOADED, extra={F.MODELS: len(catalog.models)})
