@@ -1,6 +1,7 @@
 """`gateway check`: is the configuration file right, and what does it mean?"""
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,36 +20,48 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
     """Check a configuration file and print the routes it makes."""
-    catalog = load_catalog(config_path(config))
+    _, catalog = load_catalog(config_path(config))
     rows = routes(catalog)
     if as_json:
-        typer.echo(json.dumps({"routes": rows}, indent=2))
+        typer.echo(json.dumps({"routes": [asdict(row) for row in rows]}, indent=2))
         return
     table = Table("ask for", "variant", "engine", "served as", "replicas", "policy")
     for row in rows:
         table.add_row(
-            row["name"],
-            row["variant"],
-            row["engine"],
-            row["served_model"],
-            "\n".join(row["replicas"]),
-            row["policy"],
+            row.name,
+            row.variant,
+            row.engine,
+            row.served_model,
+            "\n".join(row.replicas),
+            row.policy,
         )
     Console().print(table)
     typer.echo(f"fine: {len(catalog.models)} models, {len(rows)} names")
 
 
-def routes(catalog: Catalog) -> list[dict[str, object]]:
-    """One row for each name that a client can ask for, with the variant it means first."""
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """A name that a client can ask for, and the variant it means first."""
+
+    name: str
+    variant: str
+    engine: str
+    served_model: str
+    replicas: list[str]
+    policy: str
+
+
+def routes(catalog: Catalog) -> list[RouteRow]:
+    """One row for each name."""
     return [
-        {
-            "name": name,
-            "variant": first.name,
-            "engine": first.engine,
-            "served_model": first.served_model,
-            "replicas": [replica.url for replica in first.replicas],
-            "policy": first.policy,
-        }
+        RouteRow(
+            name=name,
+            variant=first.name,
+            engine=first.engine,
+            served_model=first.served_model,
+            replicas=[replica.url for replica in first.replicas],
+            policy=first.policy,
+        )
         for name, target in catalog.names.items()
         for first in [target.variant or target.model.variants[0]]
     ]

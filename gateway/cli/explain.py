@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +13,9 @@ from rich.table import Table
 
 from gateway.auth.keys import Plan
 from gateway.cli.loaded import config_path, load_catalog
+from gateway.config import access
 from gateway.errors import ModelNotFound
-from gateway.fleet.catalog import Catalog
+from gateway.fleet.catalog import Catalog, Variant
 from gateway.routing.resolve import resolve
 
 
@@ -25,32 +28,65 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
     """Show how a model name resolves: variants in order, replicas, policy, who may use it."""
-    catalog = load_catalog(config_path(config))
+    document, catalog = load_catalog(config_path(config))
     try:
-        story = explained(catalog, model)
+        story = explained(catalog, document.plans, model)
     except ModelNotFound as unknown:
         typer.echo(unknown.public, err=True)
         raise typer.Exit(1) from unknown
     if as_json:
-        typer.echo(json.dumps(story, indent=2))
+        typer.echo(json.dumps(asdict(story), indent=2))
         return
-    typer.echo(story["meaning"])
+    typer.echo(story.meaning)
     table = Table("order", "variant", "engine", "served as", "replicas", "policy", "plans")
-    for number, row in enumerate(story["variants"], 1):
+    for number, row in enumerate(story.variants, 1):
         table.add_row(
             str(number),
-            row["variant"],
-            row["engine"],
-            row["served_model"],
-            "\n".join(f"{r['name']} {r['url']} (weight {r['weight']:g})" for r in row["replicas"]),
-            row["policy"],
-            ", ".join(row["plans"]),
+            row.variant,
+            row.engine,
+            row.served_model,
+            "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas),
+            row.policy,
+            "\n".join(row.plans),
         )
     Console().print(table)
 
 
-def explained(catalog: Catalog, asked: str) -> dict[str, object]:
-    """Raises ModelNotFound."""
+@dataclass(frozen=True, slots=True)
+class ReplicaRow:
+    """One replica of a variant."""
+
+    name: str
+    url: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """One variant that may answer. `plans`: who may use it, and what the plan limits."""
+
+    variant: str
+    engine: str
+    served_model: str
+    policy: str
+    weight: float | None
+    timeouts: dict[str, float]
+    replicas: list[ReplicaRow]
+    plans: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How a name resolves."""
+
+    asked: str
+    model: str
+    meaning: str
+    variants: list[VariantRow]
+
+
+def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Story:
+    """Raises ModelNotFound. `plans` as they are written, with their limits."""
     route = resolve(catalog, asked, Plan("everything", ("*",)), random.Random(0))
     target = catalog.names[asked]
     name = target.model.name
@@ -62,23 +98,27 @@ def explained(catalog: Catalog, asked: str) -> dict[str, object]:
         meaning = f'"{asked}" is a model; its variants are asked in this order'
     if any(variant.model != name for variant in route):
         meaning += "; those of other models are fallbacks"
-    return {
-        "asked": asked,
-        "model": name,
-        "meaning": meaning,
-        "variants": [
-            {
-                "variant": variant.name,
-                "engine": variant.engine,
-                "served_model": variant.served_model,
-                "policy": variant.policy,
-                "weight": variant.weight,
-                "timeouts": variant.timeouts.model_dump(),
-                "replicas": [
-                    {"name": r.name, "url": r.url, "weight": r.weight} for r in variant.replicas
-                ],
-                "plans": [p.name for p in catalog.plans.values() if p.allows(variant.name)],
-            }
-            for variant in route
-        ],
+    return Story(asked, name, meaning, [_row(catalog, plans, variant) for variant in route])
+
+
+def _row(catalog: Catalog, plans: Sequence[access.Plan], variant: Variant) -> VariantRow:
+    return VariantRow(
+        variant=variant.name,
+        engine=variant.engine,
+        served_model=variant.served_model,
+        policy=variant.policy,
+        weight=variant.weight,
+        timeouts=variant.timeouts.model_dump(),
+        replicas=[ReplicaRow(r.name, r.url, r.weight) for r in variant.replicas],
+        plans=[_limits(plan) for plan in plans if catalog.plans[plan.name].allows(variant.name)],
+    )
+
+
+def _limits(plan: access.Plan) -> str:
+    given = {
+        "requests/min": plan.requests_per_minute,
+        "tokens/min": plan.tokens_per_minute,
+        "at once": plan.concurrent_requests,
     }
+    limits = ", ".join(f"{count} {what}" for what, count in given.items() if count is not None)
+    return f"{plan.name} ({limits or 'no limits'})"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gateway.config.document import Document
 from gateway.config.load import load_document
 from gateway.config.settings import environment, load_settings
 from gateway.errors import ConfigInvalid
@@ -19,6 +20,7 @@ def config_path(given: Path | None) -> Path:
     return Path(named)
 
 
-def load_catalog(path: Path) -> Catalog:
-    """Raises ConfigInvalid."""
-    return compile_catalog(load_document(path), environment(), policies=POLICIES)
+def load_catalog(path: Path) -> tuple[Document, Catalog]:
+    """What is written, and what it compiles to. Raises ConfigInvalid."""
+    document = load_document(path)
+    return document, compile_catalog(document, environment(), policies=POLICIES)

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from gateway.config.base import Section
 from gateway.config.document import Document
+from gateway.config.models import SHORT_FORM, Model
 from gateway.errors import ConfigInvalid
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -50,7 +51,7 @@ def read_document(text: str) -> Document:
         return Document.model_validate(given)
     except ValidationError as exc:
         errors = exc.errors(include_input=False, include_url=False, include_context=False)
-        raise ConfigInvalid(tuple(_problem(error, given) for error in errors)) from exc
+        raise ConfigInvalid(tuple(_problems(errors, given))) from exc
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -91,8 +92,20 @@ def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
     return f"{where}{error.problem or 'not valid YAML'}"
 
 
-def _problem(error: ErrorDetails, given: object) -> str:
-    path = _path(error["loc"])
+def _problems(errors: Sequence[ErrorDetails], given: dict[str, Any]) -> Iterator[str]:
+    locations = [error["loc"] for error in errors]
+    for error in errors:
+        location = error["loc"]
+        # a list whose items are wrong counts as too short as well, which helps nobody
+        if error["type"] == "too_short" and any(
+            other[: len(location)] == location and len(other) > len(location) for other in locations
+        ):
+            continue
+        yield _problem(error, _as_written(location, given))
+
+
+def _problem(error: ErrorDetails, location: Sequence[int | str]) -> str:
+    path = _path(location)
     match error["type"]:
         case "extra_forbidden":
             known = list(_keys_at(error["loc"][:-1]))
@@ -104,8 +117,27 @@ def _problem(error: ErrorDetails, given: object) -> str:
             return f"{path}: required"
         case "value_error":
             return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+        case "tuple_type":
+            return f"{path}: must be a list"
+        case "model_type" | "model_attributes_type":
+            return f"{path}: must be a mapping"
         case _:
-            return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+            message = error["msg"].removeprefix("Input should be ").removeprefix("Input ")
+            return f"{path}: must be {message}" if message != error["msg"] else f"{path}: {message}"
+
+
+def _as_written(location: Sequence[int | str], given: dict[str, Any]) -> Sequence[int | str]:
+    """The path in the operator's words: the short form of a model has no variants to name."""
+    match location:
+        case ("models", int(index), "variants", 0, *rest):
+            written = given["models"][index]
+            if isinstance(written, dict) and "variants" not in written:
+                if rest[:2] == ["replicas", 0] and "url" in written:
+                    rest = rest[2:]
+                return ("models", index, *rest)
+        case _:
+            pass
+    return location
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -122,6 +154,8 @@ def _keys_at(location: Sequence[int | str]) -> Iterator[str]:
         if isinstance(step, str) and (field := section.model_fields.get(step)):
             section = _section_of(field) or section
     yield from section.model_fields
+    if section is Model:
+        yield from sorted(SHORT_FORM)
 
 
 def _section_of(field: FieldInfo) -> type[Section] | None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.config.base import Section
 from gateway.config.secrets import Secret
@@ -36,6 +37,24 @@ class Replica(Section):
     name: Tag | None = Field(
         None, description="Its name in logs, metrics and answers; default: r0, r1, …"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as exc:
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]") from exc
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user name; give api_key instead")
+        if parts.query or parts.fragment:
+            raise ValueError("must not hold a query or a fragment")
+        if parts.path.rstrip("/").endswith("/v1"):
+            raise ValueError("leave out /v1, the gateway adds it")
+        return url
 
 
 class Tls(Section):
@@ -82,12 +101,12 @@ class Model(Section):
     @classmethod
     def _short_form(cls, given: object) -> object:
         """`engine` and `url` on the model itself stand for one variant with one replica."""
-        if not isinstance(given, dict) or "variants" in given or not _SHORT & given.keys():
+        if not isinstance(given, dict) or "variants" in given or not SHORT_FORM & given.keys():
             return given
-        own = {key: given[key] for key in _SHORT & given.keys()}
+        own = {key: given[key] for key in SHORT_FORM & given.keys()}
         if "url" in own and "replicas" not in own:
             own["replicas"] = [{"url": own.pop("url")}]
-        return {key: v for key, v in given.items() if key not in _SHORT} | {"variants": [own]}
+        return {key: v for key, v in given.items() if key not in SHORT_FORM} | {"variants": [own]}
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -96,4 +115,6 @@ class Model(Section):
         return self
 
 
-_SHORT = frozenset({"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls"})
+SHORT_FORM = frozenset(
+    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls"}
+)

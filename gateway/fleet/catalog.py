@@ -160,28 +160,16 @@ class _Compiler:
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
-        where = f"{path}.url"
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme, parts.hostname, parts.port
-        except ValueError:
-            scheme, host, port, parts = "", None, None, urlsplit("")
-        ca_file = None
-        if tls.ca_file is not None:
-            ca_file = str(tls.ca_file)
-            if not tls.ca_file.is_file():
-                self.problems.append(f"{path}: the tls.ca_file {ca_file} cannot be read")
-        if scheme not in _PORTS or not host:
-            self.problems.append(f"{where}: must be http://HOST[:PORT] or https://HOST[:PORT]")
-            return Origin("http", "invalid", 0)
-        if parts.username or parts.password:
-            self.problems.append(f"{where}: must not hold a user name; give api_key instead")
-        if parts.query or parts.fragment:
-            self.problems.append(f"{where}: must not hold a query or a fragment")
-        base_path = parts.path.rstrip("/")
-        if base_path.endswith("/v1"):
-            self.problems.append(f"{where}: leave out /v1, the gateway adds it")
-        return Origin(scheme, host, port or _PORTS[scheme], base_path, ca_file)
+        parts = urlsplit(url)
+        if tls.ca_file is not None and not tls.ca_file.is_file():
+            self.problems.append(f"{path}: the tls.ca_file {tls.ca_file} cannot be read")
+        return Origin(
+            parts.scheme,
+            parts.hostname or "",
+            parts.port or _PORTS[parts.scheme],
+            parts.path.rstrip("/"),
+            None if tls.ca_file is None else str(tls.ca_file),
+        )
 
     def _claim(self, name: str, target: Target, path: str) -> None:
         owner = self._owners.setdefault(name, path)
