@@ -22,7 +22,7 @@ def fingerprint(path: Path) -> bytes | None:
 async def file_changes(path: Path) -> AsyncIterator[None]:
     """Yield whenever the file's content has changed."""
     known = fingerprint(path)
-    async for _ in awatch(path.parent, recursive=False, debounce=200, step=50):
+    async for _ in awatch(path.parent, recursive=False, debounce=600, step=200):
         now = fingerprint(path)
         if now != known:
             known = now

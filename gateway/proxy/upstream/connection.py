@@ -138,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._is_head_complete = False
         self._is_message_complete = False
         self._is_framed = False
+        self._keeps_alive = False
         self._is_paused = False
 
     def begin(self, request: bytes) -> Response:
@@ -210,7 +211,7 @@ class Connection(asyncio.Protocol):
             return
         self._pass_on(response)
         if self._is_message_complete and self._response is response:
-            response.can_be_reused = self._can_be_reused(self._parser)
+            response.can_be_reused = self._can_be_reused()
             response.end(None)
 
     @override
@@ -259,6 +260,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._is_head_complete:
             self._is_message_complete = True
+            # llhttp forgets the message, and with it the answer, when this returns
+            self._keeps_alive = self._parser is not None and self._parser.should_keep_alive()
             return
         self._interim_answers += 1
         if self._response is not None:
@@ -287,11 +290,11 @@ class Connection(asyncio.Protocol):
         if body:
             response.body(body)
 
-    def _can_be_reused(self, parser: httptools.HttpResponseParser) -> bool:
+    def _can_be_reused(self) -> bool:
         transport = self._transport
         return (
             self._is_framed
-            and parser.should_keep_alive()
+            and self._keeps_alive
             and transport is not None
             and transport.get_write_buffer_size() == 0
         )
