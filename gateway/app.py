@@ -44,7 +44,7 @@ from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.instruments import Labels
-from gateway.telemetry.logs import LineOutput, RequestLog, configure_logging
+from gateway.telemetry.logs import BytesOutput, RequestLog, configure_logging, unbuffered
 from gateway.telemetry.metrics import ROUTE, Metrics
 
 log = logging.getLogger(__name__)
@@ -79,14 +79,14 @@ def build(
     clock: Clock | None = None,
     rng: random.Random | None = None,
     upstream: Upstream | None = None,
-    request_log: LineOutput | None = None,
+    request_log: BytesOutput | None = None,
 ) -> Gateway:
     """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes."""
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
     fleet = FleetState(catalog)
     metrics = Metrics()
-    books = Bookkeeper(metrics, RequestLog(request_log or sys.stdout, clock), clock)
+    books = Bookkeeper(metrics, RequestLog(request_log or unbuffered(sys.stdout), clock), clock)
     upstream = upstream or PoolUpstream()
     exchange = Exchange(
         fleet=fleet,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RequestTooLarge, UnsupportedContentType
 from gateway.proxy.call import Call
@@ -38,8 +40,7 @@ ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The headers of a request that mean something to us; the rest is dropped here."""
 
     request_id: str

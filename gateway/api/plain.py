@@ -39,6 +39,8 @@ _string = msgspec.json.Decoder(str)
 class PlainDialect:
     """One plain endpoint: `stream` is decided by its path."""
 
+    is_verbatim = False
+
     def __init__(self, default_model: Callable[[], str], *, stream: bool) -> None:
         self._default_model = default_model
         self._stream = stream

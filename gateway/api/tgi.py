@@ -7,9 +7,10 @@ tags; errors have TGI's shape, so that its clients raise what they always raise.
 Source: TGI 3.3 router; `text-generation` 0.7.
 """
 
-from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import unquote
+
+import msgspec
 
 from gateway.api.inference import Endpoint
 from gateway.errors import GatewayError
@@ -24,13 +25,15 @@ _MAX_KNOWN_PATHS = 1024
 class TgiDialect:
     """One of TGI's endpoints. `stream` None: the body says; `in_list`: a compatibility answer."""
 
+    is_verbatim = True
+
     def __init__(self, *, stream: bool | None, in_list: bool = False) -> None:
         self._stream = stream
         self._in_list = in_list
 
     def ask(self, body: bytes, operation: Operation, model: str | None) -> Ask:
         ask = read_ask(body, operation, model=model)
-        return ask if self._stream is None else replace(ask, stream=self._stream)
+        return ask if self._stream is None else msgspec.structs.replace(ask, stream=self._stream)
 
     def answer(self, body: bytes) -> bytes:
         return b"[%b]" % body if self._in_list else body

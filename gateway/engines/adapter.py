@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+import msgspec
+
 from gateway.errors import GatewayError
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.http import UpstreamRequest
 from gateway.wire.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True, gc=False):
     """What the engine must be told: the model's name there, and our key for it (None: none)."""
 
     model: str
     api_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, gc=False):
     """What the client must see: the model it asked for, and an id where the engine gives none."""
 
     model: str
@@ -32,8 +32,7 @@ class Shown:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A whole answer, ready for the client. `finish_reason` None: the operation has none."""
 
     body: bytes

@@ -69,11 +69,16 @@ class OpenAiStream:
         self._unfinished: set[int] = set()
         self._is_done = False
         self._has_final_usage = False
+        self._likeness: Likeness | None = None
 
     def event(self, event: bytes) -> bytes | None:
-        data: bytes | memoryview | None
+        likeness = self._likeness
+        if likeness is not None and (shown := likeness.shown(event)):
+            self.content_events += 1
+            return shown
+        data: bytes | None
         if event.startswith(b"data: {"):
-            data = memoryview(event)[6:]
+            data = event[6:]
         else:
             data = event_data(event)
             if data is None:
@@ -105,11 +110,14 @@ class OpenAiStream:
                     return None
         reworded = False
         for choice in chunk.choices:
-            if _has_content(choice):
-                self.content_events += 1
+            has_content = _has_content(choice)
+            self.content_events += has_content
             reason = choice.finish_reason
             if not reason:
                 self._unfinished.add(choice.index)
+                if has_content and len(chunk.choices) == 1:
+                    text = choice.text if choice.delta is None else choice.delta.content
+                    self._likeness = Likeness.of(event, text or "", self._with_shown_model(chunk))
             elif reason == "abort":
                 self.failure = StreamBroken("the engine stopped before the answer was complete")
                 return None
@@ -117,8 +125,7 @@ class OpenAiStream:
                 reworded |= reason in self._finish_reasons
                 self.finish_reason = self._finish_reasons.get(reason, reason)
                 self._unfinished.discard(choice.index)
-        if chunk.model is not None and chunk.model != self._shown.model:
-            event = self._renamed(event, chunk.model)
+        event = self._with_shown_model(chunk)(event)
         return self._reworded(event) if reworded else event
 
     def _done(self, event: bytes) -> bytes | None:
@@ -133,6 +140,14 @@ class OpenAiStream:
     def _unreadable(self, event: bytes) -> bytes:
         """Relay what we do not understand, unless it is an error in an unknown shape."""
         return event
+
+    def _with_shown_model(self, chunk: _Chunk) -> Callable[[bytes], bytes]:
+        def show(event: bytes) -> bytes:
+            if chunk.model is None or chunk.model == self._shown.model:
+                return event
+            return self._renamed(event, chunk.model)
+
+        return show
 
     def _renamed(self, event: bytes, engine_model: str) -> bytes:
         # Quotes inside a JSON string are escaped, so this can only match a key and its value.
@@ -152,6 +167,56 @@ class OpenAiStream:
                 choice["finish_reason"] = encode_string(self._finish_reasons[reason])
         fields["choices"] = msgspec.Raw(msgspec.json.encode(choices))
         return data_event(msgspec.json.encode(fields))
+
+
+class Likeness:
+    """A content event, and how another looks that differs from it in nothing but the text.
+
+    Most events of a stream do, so most need no parsing: when all bytes around the text are the
+    same, and the text holds no quote and no backslash, the JSON around it is the same too.
+    """
+
+    __slots__ = ("_after", "_before", "_shown_after", "_shown_before", "_text_from", "_text_to")
+
+    def __init__(self, before: bytes, after: bytes, shown: bytes) -> None:
+        """`shown` is `before + after` as the client gets to see it."""
+        self._before = before
+        self._after = after
+        self._text_from = len(before)
+        self._text_to = -len(after)
+        self._shown_before: bytes | None = None
+        self._shown_after = after
+        if shown != before + after:
+            if shown.endswith(after):
+                self._shown_before = shown[: -len(after)]
+            else:
+                self._shown_before, self._shown_after = before, shown[len(before) :]
+
+    @classmethod
+    def of(cls, event: bytes, text: str, show: Callable[[bytes], bytes]) -> "Likeness | None":
+        """None when the text cannot be told apart from the rest for certain."""
+        for key in (b'"content":"', b'"text":"'):
+            if event.count(key) != 1:
+                continue
+            start = event.find(key) + len(key)
+            end = event.find(b'"', start)
+            if text and event[start:end] == text.encode() and b"\\" not in event[start:end]:
+                before, after = event[:start], event[end:]
+                shown = show(before + after)
+                if shown.endswith(after) or shown.startswith(before):
+                    return cls(before, after, shown)
+        return None
+
+    def shown(self, event: bytes) -> bytes | None:
+        """What the client gets in place of an event of this likeness; None for any other."""
+        if not event.startswith(self._before) or not event.endswith(self._after):
+            return None
+        text = event[self._text_from : self._text_to]
+        if not text or b'"' in text or b"\\" in text:
+            return None
+        if self._shown_before is None:
+            return event
+        return self._shown_before + text + self._shown_after
 
 
 def edited(event: bytes, changes: Mapping[str, msgspec.Raw]) -> bytes:

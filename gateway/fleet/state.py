@@ -96,17 +96,16 @@ class FleetState:
         self.catalog = catalog
 
     def candidates(
-        self, variant: Variant, tried: Collection[ReplicaState]
+        self, variant: Variant, tried: Collection[ReplicaState], *, only_usable: bool
     ) -> Sequence[ReplicaState]:
-        """The replicas of a variant that may be picked: usable ones, or all when none is.
+        """The replicas of a variant that may be picked and were not tried.
 
-        Probes can be wrong, so they never leave a caller without any replica to ask.
+        Probes can be wrong: when no usable one is left anywhere, the others are asked as well.
         """
         states = self._by_variant.get(variant.name, ())
-        if tried:
-            states = tuple(state for state in states if state not in tried)
-        usable = [state for state in states if state.health.is_usable]
-        return usable or states
+        if only_usable:
+            return [s for s in states if s.health.is_usable and s not in tried]
+        return [s for s in states if s not in tried]
 
     def has_usable(self, variant: Variant) -> bool:
         return any(state.health.is_usable for state in self._by_variant.get(variant.name, ()))

@@ -1,13 +1,12 @@
 """What a client sent, as far as the proxy cares: bytes and a few facts from the head."""
 
-from dataclasses import dataclass
+import msgspec
 
 from gateway.proxy.dialect import Dialect
 from gateway.wire.ask import Operation
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One request. `model` None: the body names it. `received_s` is on the gateway's clock."""
 
     operation: Operation

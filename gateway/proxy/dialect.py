@@ -13,7 +13,9 @@ from gateway.wire.sse import data_event
 
 
 class Dialect(Protocol):
-    """The words of one API."""
+    """The words of one API. `is_verbatim`: events are shown as the engines' adapters leave them."""
+
+    is_verbatim: bool
 
     def ask(self, body: bytes, operation: Operation, model: str | None) -> Ask:
         """Raises InvalidRequest."""
@@ -38,6 +40,8 @@ class Dialect(Protocol):
 
 class OpenAiDialect:
     """OpenAI's API: nothing has to be said otherwise."""
+
+    is_verbatim = True
 
     def ask(self, body: bytes, operation: Operation, model: str | None) -> Ask:
         return read_ask(body, operation, model=model)

@@ -16,7 +16,6 @@ from gateway.clock import Clock
 from gateway.engines.adapter import EngineAdapter
 from gateway.errors import (
     ClientGone,
-    DeadlineExceeded,
     Draining,
     GatewayError,
     InternalError,
@@ -29,6 +28,7 @@ from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.attempt import Attempts
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
+from gateway.proxy.deadline import Deadline
 from gateway.proxy.retry import RetryRules, wait_before_retry_s
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import resolve
@@ -92,12 +92,8 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
-        try:
-            # asyncio's own: half the cost of an anyio scope, and nothing is shielded inside
-            async with asyncio.timeout(route[0].timeouts.total_s):
-                await self._try_all(call, ask, route, client, account)
-        except TimeoutError as exc:
-            raise DeadlineExceeded("the answer took longer than this model allows") from exc
+        with Deadline(route[0].timeouts.total_s):
+            await self._try_all(call, ask, route, client, account)
 
     async def _try_all(
         self,
@@ -137,12 +133,15 @@ class Exchange:
         self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
-        able = [v for v in route if ask.operation in self._engines[v.engine].operations]
-        if not able:
-            raise InvalidRequest(f"this model does not support {ask.operation.value}")
-        for variant in [*filter(self.fleet.has_usable, able), *able]:
-            if states := self.fleet.candidates(variant, tried):
-                return self._policies[variant.policy].pick(states, self._rng)
+        able = route
+        if not all(ask.operation in self._engines[variant.engine].operations for variant in route):
+            able = [v for v in route if ask.operation in self._engines[v.engine].operations]
+            if not able:
+                raise InvalidRequest(f"this model does not support {ask.operation.value}")
+        for only_usable in (True, False):
+            for variant in able:
+                if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
+                    return self._policies[variant.policy].pick(states, self._rng)
         return None
 
 

@@ -47,9 +47,11 @@ class Relay:
         self.last_piece_s = now_s()
         self.last_write_s = self.last_piece_s
         self._client = client
-        self._show = dialect.event
+        self._show = None if dialect.is_verbatim else dialect.event
         self._head = head
-        self._splitter = EventSplitter(max_event_bytes)
+        self._has_started = False
+        self._split = EventSplitter(max_event_bytes).feed
+        self._read = stream.event
         self._now_s = now_s
         self._inter_token = inter_token
         self._on_over = on_over
@@ -65,18 +67,10 @@ class Relay:
         now_s = self._now_s()
         stream = self.stream
         counted = stream.content_events
-        shown = b""
-        try:
-            for event in self._splitter.feed(piece):
-                out = stream.event(event)
-                if stream.failure is not None:
-                    break
-                if out is not None and (out := self._show(out)):
-                    shown = shown + out if shown else out
-        except EventTooLarge:
-            stream.failure = StreamBroken("the engine sent an event that is too large")
-        if shown and not (self._is_only_comment(shown)):
-            self._write(shown, now_s)
+        shown = self._shown(piece)
+        if shown and (self._has_started or self._may_start(shown)):
+            self._client.write(shown)
+            self.last_write_s = now_s
         if stream.content_events != counted:
             self._count(stream.content_events - counted, now_s)
         self.last_piece_s = now_s
@@ -85,6 +79,22 @@ class Relay:
         elif stream.is_complete:
             self._over(None)
 
+    def _shown(self, piece: bytes) -> bytes:
+        """What the client gets for the events that a piece completes."""
+        shown = b""
+        try:
+            for event in self._split(piece):
+                out = self._read(event)
+                if self.stream.failure is not None:
+                    break
+                if out is not None and self._show is not None:
+                    out = self._show(out)
+                if out is not None:
+                    shown = shown + out if shown else out
+        except EventTooLarge:
+            self.stream.failure = StreamBroken("the engine sent an event that is too large")
+        return shown
+
     def ended(self, failure: GatewayError | None) -> None:
         self.has_ended = True
         if self.is_over:
@@ -92,8 +102,10 @@ class Relay:
             return
         closing = self.stream.end()
         if self.stream.is_complete:
-            if closing is not None and (shown := self._show(closing)):
-                self._write(shown, self._now_s())
+            if closing is not None and self._show is not None:
+                closing = self._show(closing)
+            if closing is not None:
+                self._write(closing)
             self._over(None)
         elif failure is not None:
             self._over(failure)
@@ -102,17 +114,24 @@ class Relay:
 
     def heartbeat(self) -> None:
         """Tell the client that we are still here, its status line included."""
-        self._write(HEARTBEAT, self._now_s())
+        self._write(HEARTBEAT)
 
-    def _is_only_comment(self, shown: bytes) -> bool:
-        # an engine's own keep-alive must not send the status line before there is an answer
-        return not self._client.has_started and shown.startswith(b":")
+    def _may_start(self, shown: bytes) -> bool:
+        """Send the status line, unless there is no answer yet but an engine's own keep-alive."""
+        if shown.startswith(b":") and not self._client.has_started:
+            return False
+        self._start()
+        return True
 
-    def _write(self, shown: bytes, now_s: float) -> None:
+    def _start(self) -> None:
         if not self._client.has_started:
             self._client.start(200, self._head)
+        self._has_started = True
+
+    def _write(self, shown: bytes) -> None:
+        self._start()
         self._client.write(shown)
-        self.last_write_s = now_s
+        self.last_write_s = self._now_s()
 
     def _count(self, events: int, now_s: float) -> None:
         if self.first_content_s is None:

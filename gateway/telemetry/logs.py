@@ -7,7 +7,7 @@ does without a LogRecord: it is the only line whose cost counts.
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import msgspec
 from typing_extensions import override
@@ -19,12 +19,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 Value = str | int | float | bool | None | list[str]
 
 
-class LineOutput(Protocol):
-    """Takes whole lines of text, such as `sys.stderr`."""
+class BytesOutput(Protocol):
+    """Takes whole lines, such as `sys.stdout.buffer.raw`."""
 
-    def write(self, text: str, /) -> object: ...
-
-    def flush(self) -> object: ...
+    def write(self, line: bytearray, /) -> object: ...
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,7 +42,7 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def configure_logging(level: str, output: LineOutput | None = None) -> None:
+def configure_logging(level: str, output: TextIO | None = None) -> None:
     """Send everything that is logged in this process to `output` (stderr) as JSON lines."""
     handler = logging.StreamHandler(output or sys.stderr)
     handler.setFormatter(JsonFormatter())
@@ -58,10 +56,11 @@ def configure_logging(level: str, output: LineOutput | None = None) -> None:
 class RequestLog:
     """Writes one line for each request. A full disk or a closed pipe loses lines, not requests."""
 
-    def __init__(self, output: LineOutput, clock: Clock) -> None:
+    def __init__(self, output: BytesOutput, clock: Clock) -> None:
         self._output = output
         self._clock = clock
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder().encode_into
+        self._line = bytearray()
 
     def write(self, event: str, fields: Mapping[str, Value]) -> None:
         """Fields that are None are left out."""
@@ -70,9 +69,31 @@ class RequestLog:
             "level": "info",
             "event": event,
         }
-        line |= {name: value for name, value in fields.items() if value is not None}
+        for name, value in fields.items():
+            if value is not None:
+                line[name] = value  # noqa: PERF403  # a comprehension needs a second dictionary
+        self._encode(line, self._line)
+        self._line += b"\n"
         try:
-            self._output.write(self._encode(line).decode() + "\n")
-            self._output.flush()
+            self._output.write(self._line)
         except (OSError, ValueError):
             return
+
+
+def unbuffered(stream: TextIO) -> BytesOutput:
+    """The bytes beneath a text stream such as `sys.stdout`, written at once."""
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None:
+        return _Encoded(stream)
+    raw: BytesOutput = getattr(buffer, "raw", buffer)
+    return raw
+
+
+class _Encoded:
+    """A text stream without bytes beneath."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: bytes | bytearray, /) -> object:
+        return self._stream.write(line.decode())

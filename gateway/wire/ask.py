@@ -5,7 +5,6 @@ can never disagree about a duplicated key (the last one counts, for both). Value
 validated beyond what routing needs: that is the engine's work, in the engine's words.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
@@ -30,18 +29,17 @@ class Operation(StrEnum):
 
 
 # field that must be there, what it must begin with, in words
-_CONTENT: dict[Operation, tuple[str, bytes, str]] = {
-    Operation.CHAT: ("messages", b"[", "an array of messages"),
-    Operation.COMPLETION: ("prompt", b'"[', "a string or an array"),
-    Operation.EMBEDDINGS: ("input", b'"[', "a string or an array"),
-    Operation.GENERATE: ("inputs", b'"', "a string"),
+_CONTENT: dict[Operation, tuple[str, tuple[bytes, ...], str]] = {
+    Operation.CHAT: ("messages", (b"[",), "an array of messages"),
+    Operation.COMPLETION: ("prompt", (b'"', b"["), "a string or an array"),
+    Operation.EMBEDDINGS: ("input", (b'"', b"["), "a string or an array"),
+    Operation.GENERATE: ("inputs", (b'"',), "a string"),
 }
 # engines' other ways of giving the same content
 _INSTEAD = {Operation.COMPLETION: "prompt_embeds", Operation.EMBEDDINGS: "messages"}
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What we read from a call.
 
     `fields` is the top level of the body, values undecoded; `model` "" means that the path
@@ -89,7 +87,7 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
     if value is None:
         if _INSTEAD.get(operation) not in fields:
             raise InvalidRequest(f"missing required parameter: '{content}'", param=content)
-    elif not _begins(value, starts):
+    elif memoryview(value)[:1] not in starts:
         raise InvalidRequest(f"'{content}' must be {words}", param=content)
     stream = bool(_read(_boolean, fields, "stream", "a boolean"))
     options = _read(_options, fields, "stream_options", "an object") if stream else None
@@ -140,17 +138,12 @@ def _model(fields: Fields) -> str:
     return name
 
 
-def _begins(value: msgspec.Raw, starts: bytes) -> bool:
-    return bytes(value)[:1] in (starts[i : i + 1] for i in range(len(starts)))
-
-
 def _max_tokens(fields: Fields) -> int | None:
-    given = [
-        number
-        for name in ("max_completion_tokens", "max_tokens")
-        if name in fields and (number := _read(_integer, fields, name, "an integer")) is not None
-    ]
-    return min(given, default=None)
+    new = _read(_integer, fields, "max_completion_tokens", "an integer")
+    old = _read(_integer, fields, "max_tokens", "an integer")
+    if new is None or old is None:
+        return old if new is None else new
+    return min(old, new)
 
 
 def _read(decoder: msgspec.json.Decoder[T], fields: Fields, name: str, words: str) -> T | None:

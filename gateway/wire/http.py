@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """`path` starts with a slash; the replica's base path is put before it.
 
     `headers` are all but host, content-length and connection, which the transport writes.

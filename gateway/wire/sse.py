@@ -27,15 +27,18 @@ class EventSplitter:
         self._max_event_bytes = max_event_bytes
         self._carry = bytearray()
         self._at_start = True
+        self._is_between_events = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The events completed by `piece`, oldest first. Raises EventTooLarge."""
-        if self._at_start:
-            piece = self._without_mark(piece)
-        if not self._carry and piece.endswith(b"\n\n") and b"\r" not in piece:
+        # nearly always a piece is one whole event
+        if self._is_between_events and b"\r" not in piece:
             if piece.find(b"\n\n") == len(piece) - 2:
                 return [piece]
-            return [event + b"\n\n" for event in piece[:-2].split(b"\n\n")]
+            if piece.endswith(b"\n\n"):
+                return [event + b"\n\n" for event in piece[:-2].split(b"\n\n")]
+        elif self._at_start:
+            piece = self._without_mark(piece)
         return self._cut(piece)
 
     def rest(self) -> bytes:
@@ -63,6 +66,7 @@ class EventSplitter:
         del self._carry[:start]
         if len(self._carry) > self._max_event_bytes:
             raise EventTooLarge
+        self._is_between_events = not self._carry and not self._at_start
         return events
 
 

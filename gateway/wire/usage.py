@@ -1,12 +1,9 @@
 """Token counts as an engine reports them."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call. `cached_tokens`: the part of the prompt that was in the KV cache."""
 
     prompt_tokens: int
@@ -42,5 +39,9 @@ def read_usage(raw: msgspec.Raw | bytes) -> Usage | None:
         completion_tokens=given.completion_tokens,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
     )
-    counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return usage if all(0 <= count < _ABSURD for count in counts) else None
+    is_sane = (
+        0 <= usage.prompt_tokens < _ABSURD
+        and 0 <= usage.completion_tokens < _ABSURD
+        and 0 <= usage.cached_tokens < _ABSURD
+    )
+    return usage if is_sane else None

@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._inflate: Callable[[bytes], bytes] | None = None
         self._head_bytes = 0
+        self._fed_bytes = 0
         self._interim_answers = 0
         self._is_head_complete = False
         self._is_message_complete = False
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
         """Send a request; its response comes to be by itself."""
         response = self._response = Response(self, self._loop)
         self._parser = httptools.HttpResponseParser(self)
-        self._head_bytes = self._interim_answers = 0
+        self._head_bytes = self._fed_bytes = self._interim_answers = 0
         self._is_head_complete = self._is_message_complete = self._is_framed = False
         self._inflate = None
         self.has_received = False
@@ -197,19 +198,17 @@ class Connection(asyncio.Protocol):
             # nobody asked: whatever this is, it must not become the answer to the next request
             self.abort_or_spoil(response)
             return
-        self.has_received = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._pass_on(response)
+            if self._pieces:
+                self._pass_on(response)
             self._break(EngineFault("what the engine sent is not HTTP"))
             return
-        if not self._is_head_complete:
-            self._head_bytes = max(self._head_bytes, len(data))
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._break(EngineFault("the head of the engine's answer is too large"))
-            return
-        self._pass_on(response)
+        if not self.has_received:
+            self._check_head(len(data))
+        if self._pieces:
+            self._pass_on(response)
         if self._is_message_complete and self._response is response:
             response.can_be_reused = self._can_be_reused()
             response.end(None)
@@ -269,6 +268,13 @@ class Connection(asyncio.Protocol):
         if self._interim_answers > _MAX_INTERIM_ANSWERS:
             self._head_bytes = MAX_HEAD_BYTES + 1
 
+    def _check_head(self, fed_bytes: int) -> None:
+        """Bound what a head may take, until it is here."""
+        self.has_received = self._is_head_complete
+        self._fed_bytes += fed_bytes
+        if max(self._head_bytes, 0 if self._is_head_complete else self._fed_bytes) > MAX_HEAD_BYTES:
+            self._break(EngineFault("the head of the engine's answer is too large"))
+
     def abort_or_spoil(self, response: Response | None) -> None:
         """Unexpected bytes: drop an idle connection, never reuse a busy one."""
         if response is None:
@@ -277,8 +283,6 @@ class Connection(asyncio.Protocol):
             response.can_be_reused = False
 
     def _pass_on(self, response: Response) -> None:
-        if not self._pieces:
-            return
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._inflate is not None:

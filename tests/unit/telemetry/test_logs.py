@@ -29,11 +29,11 @@ def test_a_request_is_one_line_without_what_is_unknown() -> None:
         "model": "m",
         "status": 200,
     }
-    assert output.getvalue().endswith("}\n")
+    assert output.getvalue().endswith(b"}\n")
 
 
 def test_a_closed_output_loses_the_line_not_the_request() -> None:
-    output = io.StringIO()
+    output = io.BytesIO()
     output.close()
     RequestLog(output, FakeClock()).write("request", {})
 
