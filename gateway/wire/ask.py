@@ -69,9 +69,9 @@ class _StreamOptions(msgspec.Struct):
 
 
 _top = msgspec.json.Decoder(Fields)
-_options = msgspec.json.Decoder(_StreamOptions | None)
-_boolean = msgspec.json.Decoder(bool | None)
-_integer = msgspec.json.Decoder(int | None)
+_options: msgspec.json.Decoder[_StreamOptions] = msgspec.json.Decoder(_StreamOptions)
+_boolean: msgspec.json.Decoder[bool] = msgspec.json.Decoder(bool)
+_integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _string = msgspec.json.Decoder(str)
 
 
@@ -148,7 +148,7 @@ def _max_tokens(fields: Fields) -> int | None:
 
 def _read(decoder: msgspec.json.Decoder[T], fields: Fields, name: str, words: str) -> T | None:
     raw = fields.get(name)
-    if raw is None:
+    if raw is None or memoryview(raw) == b"null":
         return None
     try:
         return decoder.decode(raw)
