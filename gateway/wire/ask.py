@@ -89,12 +89,12 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
             raise InvalidRequest(f"missing required parameter: '{content}'", param=content)
     elif memoryview(value)[:1] not in starts:
         raise InvalidRequest(f"'{content}' must be {words}", param=content)
-    stream = bool(_read(_boolean, fields, "stream", "a boolean"))
+    stream: bool | None = _read(_boolean, fields, "stream", "a boolean")
     options = _read(_options, fields, "stream_options", "an object") if stream else None
     return Ask(
         operation=operation,
         model=name,
-        stream=stream,
+        stream=bool(stream),
         fields=fields,
         body_bytes=len(body),
         include_usage=bool(options and options.include_usage),
@@ -148,7 +148,7 @@ def _max_tokens(fields: Fields) -> int | None:
 
 def _read(decoder: msgspec.json.Decoder[T], fields: Fields, name: str, words: str) -> T | None:
     raw = fields.get(name)
-    if raw is None or memoryview(raw) == b"null":
+    if raw is None or bytes(raw) == b"null":
         return None
     try:
         return decoder.decode(raw)

@@ -1,0 +1,173 @@
+"""A simulated engine: a scheduler that runs in real time behind a server that speaks its API."""
+
+import json
+import random
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from gateway.clock import Clock
+from gateway.simulator.answers import Speaker
+from gateway.simulator.faults import HEADER, Fault, FaultBox, Injection, read_fault
+from gateway.simulator.generation import Generation
+from gateway.simulator.options import EngineOptions
+from gateway.simulator.scheduler import Scheduler, Work
+from gateway.simulator.server import Request, Wire
+
+_KEPT_REQUESTS = 1000
+
+
+@dataclass(slots=True)
+class Seen:
+    """One request as the engine saw it. `outcome`: open, answered, client_left or fault."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+    outcome: str = "open"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the engine's metrics count."""
+
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    finished: dict[str, int] = field(default_factory=dict)
+    rejected: int = 0
+
+
+class SimulatedEngine:
+    """Its `url`, what it has seen, and the levers of a test."""
+
+    def __init__(self, options: EngineOptions, clock: Clock, rng: random.Random) -> None:
+        self.options = options
+        self.scheduler = Scheduler(options)
+        self.requests: deque[Seen] = deque(maxlen=_KEPT_REQUESTS)
+        self.counts = Counts()
+        self.url = ""
+        self.is_draining = False
+        self.is_loading = False
+        self.is_asleep = False
+        self._clock = clock
+        self._rng = rng
+        self._faults = FaultBox()
+        self._generations: dict[int, Generation] = {}
+        self._wake = anyio.Event()
+
+    def inject(
+        self,
+        fault: str,
+        *,
+        count: int | None = None,
+        for_s: float | None = None,
+        probability: float = 1.0,
+    ) -> None:
+        """Let a fault happen to coming requests. Raises ValueError for an unknown one."""
+        until_s = None if for_s is None else self._clock.now_s() + for_s
+        self._faults.inject(Injection(read_fault(fault), count, until_s, probability))
+
+    def clear_faults(self) -> None:
+        self._faults.clear()
+
+    def fault_for(self, request: Request) -> Fault | None:
+        """The fault that this request meets. Raises ValueError for an unknown one."""
+        asked = request.headers.get(HEADER)
+        if asked:
+            return read_fault(asked)
+        return self._faults.draw(self._clock.now_s(), self._rng.random())
+
+    def injections(self) -> list[dict[str, object]]:
+        """The injections in force."""
+        return [
+            {"fault": i.fault.name, "value": i.fault.value, "count": i.count}
+            for i in self._faults.injections
+        ]
+
+    def unix_s(self) -> int:
+        """Seconds since 1970."""
+        return int(self._clock.unix_s())
+
+    def begin(
+        self, prompt: tuple[int, ...], max_tokens: int, stops: tuple[str, ...], choice: int = 0
+    ) -> Generation | None:
+        """Queue a request; None when the queue is full. `choice` tells the answers of n apart."""
+        work = Work(prompt, max_tokens)
+        if not self.scheduler.add(work):
+            self.counts.rejected += 1
+            return None
+        seed = self.options.seed + choice
+        speaker = Speaker(prompt, seed=seed, unicode=self.options.unicode)
+        generation = Generation(work, speaker, stops)
+        self._generations[id(work)] = generation
+        self._wake.set()
+        return generation
+
+    def finish(self, generation: Generation, reason: str | None) -> None:
+        """The request is over; `reason` None when its client left. Idempotent."""
+        if self._generations.pop(id(generation.work), None) is None:
+            return
+        self.scheduler.remove(generation.work)
+        self.counts.prompt_tokens += len(generation.work.prompt)
+        self.counts.generated_tokens += generation.work.produced
+        if reason is not None:
+            self.counts.finished[reason] = self.counts.finished.get(reason, 0) + 1
+
+    def abort_all(self) -> None:
+        """What vLLM does at SIGTERM: every running answer ends at once, as `abort`."""
+        for generation in list(self._generations.values()):
+            generation.abort()
+
+    async def run(self) -> None:
+        """Step forever."""
+        while True:
+            step_s = self.scheduler.start_step()
+            if step_s is None:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+                continue
+            await anyio.sleep(step_s)
+            for work in self.scheduler.finish_step():
+                generation = self._generations.get(id(work))
+                if generation is not None:
+                    generation.produce()
+
+    async def answer_admin(self, request: Request, wire: Wire) -> None:
+        """`/simulate/...`: faults in, requests out."""
+        match (request.method, request.path):
+            case ("POST", "/simulate/faults"):
+                try:
+                    given = json.loads(request.body)
+                    self.inject(
+                        given["fault"],
+                        count=given.get("count"),
+                        for_s=given.get("for_s"),
+                        probability=given.get("probability", 1.0),
+                    )
+                except (ValueError, KeyError, TypeError, AttributeError) as exc:
+                    _json(wire, 400, {"error": f"{type(exc).__name__}: {exc}"})
+                    return
+                _json(wire, 200, {"faults": self.injections()})
+            case ("GET", "/simulate/faults"):
+                _json(wire, 200, {"faults": self.injections()})
+            case ("DELETE", "/simulate/faults"):
+                self.clear_faults()
+                _json(wire, 200, {"faults": []})
+            case ("GET", "/simulate/requests"):
+                seen = [
+                    {"path": s.path, "headers": s.headers, "body": s.body, "outcome": s.outcome}
+                    for s in self.requests
+                ]
+                _json(wire, 200, {"requests": seen})
+            case _:
+                _json(wire, 404, {"error": "known: /simulate/faults, /simulate/requests"})
+
+
+def _json(wire: Wire, status: int, value: object) -> None:
+    body = json.dumps(value).encode()
+    wire.head(status, {"content-type": "application/json"}, len(body))
+    wire.piece(body)
+    wire.end()

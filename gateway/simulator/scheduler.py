@@ -1,0 +1,110 @@
+"""Continuous batching with honest timing. Pure: time is what the caller makes of it.
+
+An engine works in steps. A step admits waiting requests in order while there is room for them,
+computes the uncached tokens of their prompts, and gives every running request one token; its
+length is the prefill's plus the time between tokens at this batch size. When the KV cache is
+full, the youngest request goes back to the queue and is computed again, as vLLM does.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from gateway.simulator.kv_cache import BLOCK_TOKENS, Holding, KvCache
+from gateway.simulator.options import EngineOptions
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """One request in the engine. `produced` tokens of at most `max_tokens` are done."""
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    produced: int = 0
+    cached_tokens: int = 0
+    preemptions: int = 0
+    holding: Holding | None = field(default=None, repr=False)
+
+
+class Scheduler:
+    """`start_step` says how long the next step takes; `finish_step` who got a token in it."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.waiting: deque[Work] = deque()
+        self.running: list[Work] = []
+        self.preemptions = 0
+        self.cache_queries = 0
+        self.cache_hits = 0
+        self.cache = KvCache(max(1, options.kv_cache_tokens // BLOCK_TOKENS))
+        self._options = options
+
+    def add(self, work: Work) -> bool:
+        """False when the queue is full."""
+        bound = self._options.max_queued
+        full = len(self.running) >= self._options.max_num_seqs
+        if bound is not None and full and len(self.waiting) >= bound:
+            return False
+        self.waiting.append(work)
+        return True
+
+    def remove(self, work: Work) -> None:
+        """The request is done, or not wanted any more. Idempotent."""
+        if work in self.running:
+            self.running.remove(work)
+        elif work in self.waiting:
+            self.waiting.remove(work)
+        self._release(work)
+
+    def start_step(self) -> float | None:
+        """Seconds that the next step takes; None when there is nothing to do."""
+        options = self._options
+        computed = 0
+        while self.waiting and len(self.running) < options.max_num_seqs:
+            work = self.waiting[0]
+            work.holding = self.cache.hold(work.prompt)
+            if work.holding is None:
+                break
+            self.waiting.popleft()
+            self.running.append(work)
+            work.cached_tokens = work.holding.cached_tokens
+            self.cache_queries += len(work.prompt)
+            self.cache_hits += work.cached_tokens
+            computed += len(work.prompt) + work.produced - work.cached_tokens
+        if not self.running:
+            return None
+        batch = len(self.running)
+        decode_s = options.inter_token_s + options.inter_token_s_per_running * batch
+        return computed * options.prefill_s_per_token + decode_s
+
+    def finish_step(self) -> list[Work]:
+        """The requests that have one token more than before."""
+        served: list[Work] = []
+        for work in list(self.running):
+            if work.holding is None:
+                continue  # sent back to the queue within this step
+            held = (len(work.prompt) + work.produced) % BLOCK_TOKENS
+            if held == 0 and not self._grow(work):
+                continue
+            work.produced += 1
+            served.append(work)
+        return served
+
+    def _grow(self, work: Work) -> bool:
+        while work.holding is not None:
+            if self.cache.grow(work.holding):
+                return True
+            if len(self.running) == 1:
+                return True  # alone: let it finish, there is nobody to make room for
+            self._send_back(self.running[-1])
+        return False
+
+    def _send_back(self, work: Work) -> None:
+        self.running.remove(work)
+        self._release(work)
+        self.waiting.appendleft(work)
+        work.preemptions += 1
+        self.preemptions += 1
+
+    def _release(self, work: Work) -> None:
+        if work.holding is not None:
+            self.cache.release(work.holding)
+            work.holding = None
