@@ -51,6 +51,9 @@ class _Wire:
         except ConnectionResetError:
             self.ending = "reset"
             return False
+        except TimeoutError:
+            self.ending = "silent"
+            return False
         if not received:
             self.ending = "closed"
         self.unread += received
@@ -129,7 +132,7 @@ class OpenAnswer:
             while self.piece() is not None:
                 pass
         ending: Ending = "complete" if self._is_complete else self._wire.ending or "closed"
-        if not self._status_line:
+        if not self._status_line and ending != "silent":
             ending = "no-answer"
         return Answered(
             self._status_line, tuple(self._headers), self._framing, tuple(self._pieces), ending
@@ -145,10 +148,14 @@ def ask(url: str, asked: Asked, patience_s: float = PATIENCE_S) -> Answered:
 
 
 def ask_and_disturb(
-    url: str, asked: Asked, disturb: Callable[[], None], after_pieces: int
+    url: str,
+    asked: Asked,
+    disturb: Callable[[], None],
+    after_pieces: int,
+    patience_s: float = PATIENCE_S,
 ) -> Answered:
     """`disturb` is called once that many pieces of the body have arrived; then read on."""
-    answer = OpenAnswer(url, asked)
+    answer = OpenAnswer(url, asked, patience_s)
     for _ in range(after_pieces):
         answer.piece()
     disturb()

@@ -8,6 +8,7 @@ answer back as it was on the wire. Bytes that are not UTF-8 are kept as base64.
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -17,7 +18,7 @@ from tests.support.engine_home import CHECKOUT
 TRANSCRIPTS = CHECKOUT / "tests" / "golden" / "transcripts"
 
 Framing = Literal["chunked", "content-length", "until-close", "none"]
-Ending = Literal["complete", "closed", "reset", "no-answer"]
+Ending = Literal["complete", "closed", "reset", "silent", "no-answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answer: head as text, body in pieces, and how the connection's part in it ended."""
+    """The answer: head as text, body in pieces, and how the connection's part in it ended.
+
+    `silent`: the connection stayed open, but nothing came for as long as the recorder waited.
+    """
 
     status_line: str
     headers: tuple[tuple[str, str], ...]
@@ -100,12 +104,12 @@ class Transcript:
             asked=Asked(
                 asked["method"],
                 asked["path"],
-                tuple((name, value) for name, value in asked["headers"]),
+                _headers_of(asked["headers"]),
                 compact_json(body) if "json" in asked else asked["text"],
             ),
             answered=Answered(
                 answered["status_line"],
-                tuple((name, value) for name, value in answered["headers"]),
+                _headers_of(answered["headers"]),
                 answered["framing"],
                 tuple(_bytes_of(piece) for piece in answered["pieces"]),
                 answered["ending"],
@@ -129,12 +133,12 @@ class Transcript:
             "asked": {
                 "method": self.asked.method,
                 "path": self.asked.path,
-                "headers": self.asked.headers,
+                "headers": [f"{name}: {value}" for name, value in self.asked.headers],
                 **_readable(self.asked.body),
             },
             "answered": {
                 "status_line": self.answered.status_line,
-                "headers": self.answered.headers,
+                "headers": [f"{name}: {value}" for name, value in self.answered.headers],
                 "framing": self.answered.framing,
                 "pieces": [_text_of(piece) for piece in pieces],
                 "ending": self.answered.ending,
@@ -153,6 +157,11 @@ def _readable(body: str) -> dict[str, object]:
     except ValueError:
         return {"text": body}
     return {"json": value} if compact_json(value) == body else {"text": body}
+
+
+def _headers_of(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    split = (line.partition(": ") for line in lines)
+    return tuple((name, value) for name, _, value in split)
 
 
 def _text_of(piece: bytes) -> str | dict[str, str]:
