@@ -77,7 +77,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(home.reason_missing)
 
 
-def _need(home: EngineHome) -> None:
+def need(home: EngineHome) -> None:
+    """Skip where the engine cannot be had, fail where nobody installed it."""
     if home.is_installed:
         return
     if home.reason_missing:
@@ -93,7 +94,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
 @pytest.fixture(scope="session")
 def two_vllms(tiny_models: TinyModels) -> Iterator[tuple[RealEngine, RealEngine]]:
     """Both serve "tiny" and its alias "tiny-alias"; started side by side."""
-    _need(vllm_home())
+    need(vllm_home())
     start = partial(start_vllm, model_dir=tiny_models.hugging_face)
     one = start(free_port(), served_name=("tiny", "tiny-alias"))
     two = start(free_port(), served_name=("tiny", "tiny-alias"))
@@ -109,7 +110,7 @@ def a_vllm(two_vllms: tuple[RealEngine, RealEngine]) -> RealEngine:
 
 @pytest.fixture(scope="session")
 def llama_server(tiny_models: TinyModels) -> Iterator[RealEngine]:
-    _need(llamacpp_home())
+    need(llamacpp_home())
     with running(start_llama_server(free_port(), tiny_models.gguf, "tiny")) as (engine,):
         yield engine
 
@@ -130,7 +131,7 @@ class _Starter:
 
 @pytest.fixture
 def start_another_vllm(tiny_models: TinyModels) -> Iterator[StartAnother]:
-    _need(vllm_home())
+    need(vllm_home())
 
     def start(extra_args: Sequence[str], served_name: str) -> RealEngine:
         return start_vllm(free_port(), tiny_models.hugging_face, served_name, extra_args)
@@ -141,7 +142,7 @@ def start_another_vllm(tiny_models: TinyModels) -> Iterator[StartAnother]:
 
 @pytest.fixture
 def start_another_llama_server(tiny_models: TinyModels) -> Iterator[StartAnother]:
-    _need(llamacpp_home())
+    need(llamacpp_home())
 
     def start(extra_args: Sequence[str], served_name: str) -> RealEngine:
         return start_llama_server(free_port(), tiny_models.gguf, served_name, extra_args)

@@ -96,7 +96,7 @@ def _record_plain_vllm(engine: RealEngine, notebook: Notebook) -> None:
             stream.piece()
     notebook.record("metrics-busy", get("/metrics"), "three streams were running")
     for stream in streams:
-        stream.leave()
+        stream.close()
     time.sleep(1)
     notebook.record("metrics-after-disconnects", get("/metrics"), "three clients had left")
 
@@ -180,7 +180,7 @@ def _record_strict_vllm(engine: RealEngine, notebook: Notebook) -> None:
     queued.head()
     queued.piece()
     queued.piece()
-    first.leave()
+    first.close()
     notebook.keep("keep-alive-stream", asked, queued.finish(), "queued for some seconds")
 
     draining = OpenAnswer(engine.url, long_stream)
@@ -192,7 +192,7 @@ def _record_strict_vllm(engine: RealEngine, notebook: Notebook) -> None:
     notebook.record("draining-models", get("/v1/models", SESAME), note)
     notebook.record("draining-chat", chat(SESAME), note)
     notebook.record("draining-chat-stream", asked, note)
-    draining.leave()
+    draining.close()
 
 
 def record_llamacpp(models: TinyModels) -> None:
@@ -218,7 +218,7 @@ def _record_llama_server(engine: RealEngine, notebook: Notebook) -> None:
     notebook.record("slots-busy", get("/slots"), note)
     notebook.record("no-slot-free", get("/slots?fail_on_no_slot=1"), note)
     for stream in streams:
-        stream.leave()
+        stream.close()
     waiting = OpenAnswer(engine.url, chat(max_tokens=8000), PATIENCE_AFTER_SIGTERM_S)
     streamed = ask_and_disturb(engine.url, A_VERY_LONG_STREAM, engine.terminate, after_pieces=20)
     note = "SIGTERM during the answer"

@@ -3,16 +3,20 @@
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.engines.conftest import StartAnother
+from tests.engines.conftest import StartAnother, need
 from tests.engines.scenarios import LLAMACPP, STOP, VLLM, chat, completion, get, too_long
-from tests.support.raw_http import OpenAnswer, ask
-from tests.support.real_engines import RealEngine
+from tests.support.engine_home import vllm_home
+from tests.support.raw_http import PATIENCE_S, OpenAnswer, ask
+from tests.support.real_engines import RealEngine, TinyModels, free_port, running, start_vllm
 from tests.support.transcripts import Answered, Asked
 
 A_LONG_STREAM = chat(max_tokens=900, stream=True)
@@ -56,6 +60,46 @@ def accepts_connections(engine: RealEngine) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def streams(
+    engine: RealEngine,
+    asked: Asked,
+    count: int,
+    *,
+    read_pieces: int = 10,
+    patience_s: float = PATIENCE_S,
+) -> Iterator[list[OpenAnswer]]:
+    """That many streams under way; whatever is still open at the end is left."""
+    with ExitStack() as stack:
+        answers = [
+            stack.enter_context(closing(OpenAnswer(engine.url, asked, patience_s)))
+            for _ in range(count)
+        ]
+        for answer in answers:
+            for _ in range(read_pieces):
+                answer.piece()
+        yield answers
+
+
+@dataclass(frozen=True, slots=True)
+class Mortals:
+    """Engines of which each may be killed by one test. Started together: that saves a minute."""
+
+    to_terminate: RealEngine
+    to_lose_its_core: RealEngine
+    to_fill_and_drain: RealEngine
+
+
+@pytest.fixture(scope="module")
+def mortals(tiny_models: TinyModels) -> Iterator[Mortals]:
+    need(vllm_home())
+    limits = ("--max-num-seqs", "1", "--max-num-queued-reqs", "2", "--shutdown-timeout", "20")
+    start = partial(start_vllm, model_dir=tiny_models.hugging_face, served_name="tiny")
+    engines = start(free_port()), start(free_port()), start(free_port(), extra_args=limits)
+    with running(*engines):
+        yield Mortals(*engines)
 
 
 class TestVllmAnswers:
@@ -183,13 +227,8 @@ class TestVllmLoad:
     def test_a_client_that_leaves_frees_its_request_within_a_second(
         self, a_vllm: RealEngine
     ) -> None:
-        streams = [OpenAnswer(a_vllm.url, A_LONG_STREAM) for _ in range(2)]
-        for stream in streams:
-            for _ in range(10):
-                stream.piece()
-        seconds_until(lambda: gauge(a_vllm, "vllm:num_requests_running") == 2, limit_s=5)
-        for stream in streams:
-            stream.leave()
+        with streams(a_vllm, A_LONG_STREAM, count=2):
+            seconds_until(lambda: gauge(a_vllm, "vllm:num_requests_running") == 2, limit_s=5)
         taken_s = seconds_until(lambda: gauge(a_vllm, "vllm:num_requests_running") == 0, limit_s=5)
         assert taken_s < SOON_S
 
@@ -199,70 +238,62 @@ class TestVllmLoad:
         for label in ("block_size", "num_gpu_blocks", "kv_cache_size_tokens"):
             assert f'{label}="' in info
 
-    def test_a_full_engine_refuses_with_503_when_told_to(
-        self, start_another_vllm: StartAnother
-    ) -> None:
-        """The limit counts running requests too, whatever its name says."""
-        engine = start_another_vllm(("--max-num-seqs", "1", "--max-num-queued-reqs", "2"))
-        held = [OpenAnswer(engine.url, A_LONG_STREAM) for _ in range(2)]
-        held[0].piece()
-        seconds_until(lambda: gauge(engine, "vllm:num_requests_waiting{") == 1, limit_s=5)
-        answered = ask(engine.url, chat())
-        for stream in held:
-            stream.leave()
-        assert answered.status == 503
-        assert json.loads(answered.body)["error"]["code"] == 503
-        assert answered.header("retry-after") is None
-
 
 class TestVllmDies:
     def test_sigterm_ends_a_stream_with_abort_or_leaves_it_silent_and_stops_listening(
-        self, start_another_vllm: StartAnother
+        self, mortals: Mortals
     ) -> None:
         """The default shutdown kills the engine core right after asking it to end.
 
         What comes of it is a race: either its last word is "abort", dressed as success, or the
         HTTP server keeps the connection open and never says anything again.
         """
-        engine = start_another_vllm()
-        waiting = OpenAnswer(engine.url, chat(max_tokens=900), patience_s=5)
-        stream = OpenAnswer(engine.url, A_LONG_STREAM, patience_s=5)
-        for _ in range(10):
-            stream.piece()
-        engine.terminate()
-        streamed = stream.finish()
+        engine = mortals.to_terminate
+        with (
+            closing(OpenAnswer(engine.url, chat(max_tokens=900), patience_s=5)) as waiting,
+            streams(engine, A_LONG_STREAM, count=1, patience_s=5) as (stream,),
+        ):
+            engine.terminate()
+            streamed, whole = stream.finish(), waiting.finish()
+            still_accepts = accepts_connections(engine)
         if streamed.ending == "silent":
-            assert not accepts_connections(engine)
+            assert not still_accepts
         else:
             assert events_of(streamed)[-1]["choices"][0]["finish_reason"] == "abort"
-        whole = waiting.finish()
         if whole.ending != "silent":
             assert whole.status == 200
             assert json.loads(whole.body)["choices"][0]["finish_reason"] == "abort"
 
-    def test_a_drain_is_not_seen_in_health(self, start_another_vllm: StartAnother) -> None:
-        engine = start_another_vllm(("--shutdown-timeout", "20"))
-        stream = OpenAnswer(engine.url, A_LONG_STREAM)
-        stream.piece()
-        engine.terminate()
-        time.sleep(0.3)
-        assert ask(engine.url, get("/health")).status == 200
-        refused = ask(engine.url, chat())
-        assert refused.status == 500
-        assert "cannot schedule new futures" in refused.body.decode()
-        assert events_of(stream.finish())[-1]["choices"][0]["finish_reason"] == "length"
-
     def test_a_dead_engine_core_is_an_error_event_then_a_dead_server(
-        self, start_another_vllm: StartAnother
+        self, mortals: Mortals
     ) -> None:
-        engine = start_another_vllm()
-        stream = OpenAnswer(engine.url, A_LONG_STREAM)
-        for _ in range(10):
-            stream.piece()
-        engine.kill_engine_core()
-        events = events_of(stream.finish())
+        engine = mortals.to_lose_its_core
+        with streams(engine, A_LONG_STREAM, count=1) as (stream,):
+            engine.kill_engine_core()
+            events = events_of(stream.finish())
         assert events[-1]["error"]["code"] == 500
         engine.wait_until_gone(10)
+
+    def test_an_engine_with_limits_says_when_it_is_full_but_not_when_it_drains(
+        self, mortals: Mortals
+    ) -> None:
+        """The limit on queued requests counts running ones too, whatever its name says."""
+        engine = mortals.to_fill_and_drain
+        with streams(engine, A_LONG_STREAM, count=1) as (stream,):
+            with streams(engine, A_LONG_STREAM, count=1, read_pieces=0):
+                seconds_until(lambda: gauge(engine, "vllm:num_requests_waiting{") == 1, limit_s=5)
+                refused = ask(engine.url, chat())
+            assert refused.status == 503
+            assert json.loads(refused.body)["error"]["code"] == 503
+            assert refused.header("retry-after") is None
+
+            engine.terminate()
+            time.sleep(0.3)
+            assert ask(engine.url, get("/health")).status == 200
+            refused = ask(engine.url, chat())
+            assert refused.status == 500
+            assert "cannot schedule new futures" in refused.body.decode()
+            assert events_of(stream.finish())[-1]["choices"][0]["finish_reason"] == "length"
 
 
 class TestLlamaServer:
@@ -282,9 +313,11 @@ class TestLlamaServer:
         assert len(answered.events()) > len(answered.pieces)
         assert events_of(answered)[-1]["choices"][0]["finish_reason"] == "length"
 
-    def test_any_model_name_is_accepted_and_echoed(self, llama_server: RealEngine) -> None:
+    def test_any_model_name_is_accepted_and_answered_with_the_alias(
+        self, llama_server: RealEngine
+    ) -> None:
         answered = ask(llama_server.url, LLAMACPP["unknown-model"])
-        assert (answered.status, json.loads(answered.body)["model"]) == (200, "nobody")
+        assert (answered.status, json.loads(answered.body)["model"]) == (200, "tiny")
 
     @pytest.mark.parametrize("name", ["prompt-too-long", "prompt-too-long-stream"])
     def test_a_prompt_too_long_is_a_typed_400(self, llama_server: RealEngine, name: str) -> None:
@@ -297,28 +330,29 @@ class TestLlamaServer:
         assert ask(llama_server.url, LLAMACPP["malformed-json"]).status == 500
 
     def test_load_is_published(self, llama_server: RealEngine) -> None:
-        streams = [OpenAnswer(llama_server.url, A_VERY_LONG_STREAM) for _ in range(3)]
-        for stream in streams[:2]:
-            stream.piece()
-        assert gauge(llama_server, "llamacpp:requests_processing") == 2
-        assert gauge(llama_server, "llamacpp:requests_deferred") == 1
-        assert ask(llama_server.url, get("/slots?fail_on_no_slot=1")).status == 503
-        for stream in streams:
-            stream.leave()
-        taken_s = seconds_until(
-            lambda: gauge(llama_server, "llamacpp:requests_processing") == 0, limit_s=5
-        )
-        assert taken_s < SOON_S
+        def processing(wanted: int) -> bool:
+            return gauge(llama_server, "llamacpp:requests_processing") == wanted
 
-    def test_sigterm_cuts_a_stream_without_a_word(
+        with (
+            streams(llama_server, A_VERY_LONG_STREAM, count=2),
+            streams(llama_server, A_VERY_LONG_STREAM, count=1, read_pieces=0),
+        ):
+            seconds_until(lambda: gauge(llama_server, "llamacpp:requests_deferred") == 1, limit_s=2)
+            assert processing(2)
+            assert ask(llama_server.url, get("/slots?fail_on_no_slot=1")).status == 503
+        assert seconds_until(lambda: processing(0), limit_s=5) < SOON_S
+
+    def test_sigterm_cuts_a_stream_without_a_word_at_the_next_ping(
         self, start_another_llama_server: StartAnother
     ) -> None:
-        engine = start_another_llama_server()
-        stream = OpenAnswer(engine.url, A_VERY_LONG_STREAM)
-        for _ in range(10):
-            stream.piece()
-        engine.terminate()
-        answered = stream.finish()
+        """The stream falls silent at once; it is closed when the next ping cannot be written.
+
+        Pings come every 30 s unless told otherwise.
+        """
+        engine = start_another_llama_server(("--sse-ping-interval", "2"))
+        with streams(engine, A_VERY_LONG_STREAM, count=1) as (stream,):
+            engine.terminate()
+            answered = stream.finish()
         assert answered.ending in ("closed", "reset")
         assert b"[DONE]" not in answered.body
         assert b'"finish_reason":"' not in answered.body

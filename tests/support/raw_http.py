@@ -61,7 +61,7 @@ class _Wire:
 
 
 class OpenAnswer:
-    """A request that was sent; read on with `head`, `piece` and `finish`, or `leave`."""
+    """A request that was sent; read on with `head`, `piece` and `finish`, or `close`."""
 
     def __init__(self, url: str, asked: Asked, patience_s: float = PATIENCE_S) -> None:
         where = urlsplit(url)
@@ -138,8 +138,8 @@ class OpenAnswer:
             self._status_line, tuple(self._headers), self._framing, tuple(self._pieces), ending
         )
 
-    def leave(self) -> None:
-        """Close without reading on, as a client that loses interest does."""
+    def close(self) -> None:
+        """Leave without reading on, as a client that loses interest does."""
         self._connection.close()
 
 
