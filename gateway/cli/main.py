@@ -11,9 +11,11 @@ import typer
 
 from gateway import __version__
 from gateway.cli.check import check
+from gateway.cli.demo import demo
 from gateway.cli.explain import explain
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
+from gateway.cli.simulate import simulate
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
@@ -25,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, check, explain, schema):
+for command in (serve, demo, check, explain, schema, simulate):
     app.command()(command)
 
 

@@ -77,6 +77,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(gateway: Gateway, listener: socket.socket) -> None:
     """Serve until a signal ends it."""
+    server = server_for(gateway)
+
+    async def until_stopped() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
+        await server.serve([listener])
+
+    # what is here now stays: collections need not look at it again, nor as often
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(until_stopped())
+
+
+def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
+    """Uvicorn for a gateway, with the direct way in where browsers need no extra headers."""
     config = uvicorn.Config(
         gateway.app,
         log_config=None,
@@ -89,33 +106,20 @@ def run(gateway: Gateway, listener: socket.socket) -> None:
         lifespan="on",
     )
     config.load()
-    if not gateway.document.cors.allow_origins:
-        # browsers need headers that only the ASGI way adds
+    if direct and not gateway.document.cors.allow_origins:
         config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
             DirectProtocol,
             inference=gateway.inference,
             clock=gateway.clock,
             body_read_s=gateway.document.server.body_read_s,
         )
-    server = DrainingServer(
+    return DrainingServer(
         config,
         begin_drain=gateway.begin_drain,
         open_calls=lambda: gateway.books.open_calls,
         grace_s=gateway.document.server.drain_grace_s,
         clock=gateway.clock,
     )
-
-    async def until_stopped() -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
-        await server.serve([listener])
-
-    # what is here now stays: collections need not look at it again, nor as often
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(until_stopped())
 
 
 def _welcome(gateway: Gateway, listener: socket.socket) -> str:

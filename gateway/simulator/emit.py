@@ -70,6 +70,8 @@ class Emitter:
                 raise Broken
             case "abort-after" | "error-event-after":
                 raise Broken
+            case _:
+                return
 
     async def _write(self, data: bytes) -> None:
         if self._name == "cut-at-byte" and self._body_bytes + len(data) > self._number:

@@ -6,6 +6,8 @@ Source: llama.cpp's server as it was recorded.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from gateway.simulator.generation import Step
 from gateway.simulator.openai import Body, Job, OpenAiFace, Refused
 from gateway.simulator.server import Request, Wire
@@ -18,6 +20,7 @@ class LlamaCppFace(OpenAiFace):
 
     unknown_model_status: ClassVar[int] = 200
 
+    @override
     def get(self, request: Request, wire: Wire) -> None:
         scheduler = self.engine.scheduler
         match request.path:
@@ -36,9 +39,11 @@ class LlamaCppFace(OpenAiFace):
             case _:
                 super().get(request, wire)
 
+    @override
     def model_of(self, body: Body) -> str:
         return str(body.get("model") or self.options.models[0])
 
+    @override
     def error(self, refused: Refused) -> Body:
         kind = "unavailable_error" if refused.status == 503 else _TYPES.get(refused.status)
         if refused.param == "input_tokens":
@@ -51,12 +56,15 @@ class LlamaCppFace(OpenAiFace):
             }
         }
 
+    @override
     def unknown_path(self) -> Body:
         return self.error(Refused(404, "File Not Found"))
 
+    @override
     def continues(self, messages: Sequence[Body], body: Body) -> bool:
         return bool(messages) and messages[-1].get("role") == "assistant"
 
+    @override
     def too_long(self, prompt: int, asked: object, *, is_chat: bool) -> Refused:
         return Refused(
             400,
@@ -64,10 +72,12 @@ class LlamaCppFace(OpenAiFace):
             param="input_tokens",
         )
 
+    @override
     def chunk_choice(self, job: Job, index: int, step: Step) -> Body:
         said: Body = {"delta": {"content": step.text}} if job.is_chat else {"text": step.text}
         return {"finish_reason": self.finish_reason(step, job), "index": index, **said}
 
+    @override
     def first_chunk(self, job: Job, index: int) -> str | None:
         if not job.is_chat:
             return None

@@ -213,7 +213,7 @@ class SimulatedServer:
 
     def serve(
         self,
-        answer: Callable[[Request, Wire], Coroutine[object, object, None]],
+        answer: Handler,
         request: Request,
         wire: Wire,
     ) -> None:

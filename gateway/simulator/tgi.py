@@ -6,6 +6,8 @@ Source: TGI 3.3.7's router.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from gateway.simulator.emit import Emitter
 from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
@@ -21,6 +23,7 @@ class TgiFace(OpenAiFace):
 
     role_in_every_delta: ClassVar[bool] = True
 
+    @override
     def get(self, request: Request, wire: Wire) -> None:
         match request.path:
             case "/health" | "/" | "/ping" if self.engine.is_loading:
@@ -47,12 +50,14 @@ class TgiFace(OpenAiFace):
             "router": "text-generation-router",
         }
 
+    @override
     def check_key(self, request: Request) -> None:
         given = request.headers.get("authorization", "").lower()
         key = self.options.api_key
         if key is not None and given != f"bearer {key}".lower():
             raise Refused(401, "Unauthorized")
 
+    @override
     def error(self, refused: Refused) -> Body:
         kind = {429: "overloaded", 424: "generation", 500: "incomplete_generation"}
         return {
@@ -60,6 +65,7 @@ class TgiFace(OpenAiFace):
             "error_type": kind.get(refused.status, "validation"),
         }
 
+    @override
     def error_event(self, refused: Refused) -> str:
         # whatever the cause, TGI calls it 422 here
         message = refused.message
@@ -67,18 +73,22 @@ class TgiFace(OpenAiFace):
             message = "Request failed during generation: " + message
         return dumps({"error": {"message": message, "http_status_code": 422}})
 
+    @override
     def overloaded(self) -> Refused:
         return Refused(429, "Model is overloaded")
 
+    @override
     def model_of(self, body: Body) -> str:
         name = body.get("model")
         if name not in (None, "tgi"):
             raise Refused(422, f"adapter {name} could not be found")
         return self.options.models[0]
 
+    @override
     def new_id(self, request: Request, *, is_chat: bool) -> str:
         return ""
 
+    @override
     def check(self, body: Body) -> None:
         if isinstance(body.get("stop"), str):
             raise Refused(422, "stop: invalid type: string, expected a sequence")
@@ -87,6 +97,7 @@ class TgiFace(OpenAiFace):
         if (body.get("top_logprobs") or 0) > 5:
             raise Refused(422, "top_logprobs must be <= 5")
 
+    @override
     def too_long(self, prompt: int, asked: object, *, is_chat: bool) -> Refused:
         limit = self.options.max_model_len
         return Refused(
@@ -95,14 +106,17 @@ class TgiFace(OpenAiFace):
             f"Given: {prompt} `inputs` tokens and {asked or 0} `max_new_tokens`",
         )
 
+    @override
     def continues(self, messages: Sequence[Body], body: Body) -> bool:
         return bool(messages) and messages[-1].get("role") == "assistant"
 
+    @override
     def finish_reason(self, step: Step, job: Job) -> str | None:
         if step.finish == "stop":
             return "stop_sequence"
         return step.finish if job.is_chat or step.finish else ""
 
+    @override
     async def post(self, request: Request, body: Body, wire: Wire, fault: Fault | None) -> None:
         if request.path not in _NATIVE:
             await super().post(request, body, wire, fault)

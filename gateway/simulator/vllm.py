@@ -6,6 +6,8 @@ Source: vLLM 0.32 as it was recorded; metric names of the same.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from typing_extensions import override
+
 from gateway.simulator.generation import Generation, Step
 from gateway.simulator.kv_cache import BLOCK_TOKENS
 from gateway.simulator.openai import Body, Job, OpenAiFace, Refused
@@ -17,6 +19,7 @@ class VllmFace(OpenAiFace):
 
     checks_after_200: ClassVar[bool] = True
 
+    @override
     def get(self, request: Request, wire: Wire) -> None:
         match request.path:
             case "/metrics":
@@ -28,15 +31,18 @@ class VllmFace(OpenAiFace):
             case _:
                 super().get(request, wire)
 
+    @override
     def unknown_path(self) -> Body:
         return {"detail": "Not Found"}
 
+    @override
     def models(self) -> list[Body]:
         return [
             model | {"owned_by": "vllm", "max_model_len": self.options.max_model_len}
             for model in super().models()
         ]
 
+    @override
     def error(self, refused: Refused) -> Body:
         if refused.status == 401:
             return {"error": "Unauthorized"}
@@ -49,6 +55,7 @@ class VllmFace(OpenAiFace):
             }
         }
 
+    @override
     def model_of(self, body: Body) -> str:
         try:
             return super().model_of(body)
@@ -57,12 +64,14 @@ class VllmFace(OpenAiFace):
             refused.message += f" Valid aliases: {aliases}."
             raise
 
+    @override
     def new_id(self, request: Request, *, is_chat: bool) -> str:
         given = request.headers.get("x-request-id")
         if given is None:
             return super().new_id(request, is_chat=is_chat)
         return ("chatcmpl-" if is_chat else "cmpl-") + given
 
+    @override
     def check(self, body: Body) -> None:
         super().check(body)
         if body.get("tools") == []:
@@ -76,11 +85,13 @@ class VllmFace(OpenAiFace):
         if (body.get("n") or 1) > 1 and body.get("temperature") == 0:
             raise Refused(400, "n must be 1 when using greedy sampling.", param="n")
 
+    @override
     def late_check(self, body: Body) -> None:
         bias = body.get("logit_bias")
         if isinstance(bias, dict) and any(int(token) < 0 or int(token) > 2**40 for token in bias):
             raise Refused(400, "token_id in logit_bias contains out-of-vocab token id")
 
+    @override
     def continues(self, messages: Sequence[Body], body: Body) -> bool:
         if not body.get("continue_final_message"):
             return False
@@ -91,12 +102,14 @@ class VllmFace(OpenAiFace):
             )
         return True
 
+    @override
     def prompt_of(self, body: Body, *, is_chat: bool) -> tuple[int, ...]:
         given = body.get("kv_transfer_params")
         if is_chat and isinstance(given, dict) and given.get("prompt_token_ids"):
             return tuple(given["prompt_token_ids"])
         return super().prompt_of(body, is_chat=is_chat)
 
+    @override
     def draining(self) -> Refused:
         return Refused(
             500,
@@ -104,6 +117,7 @@ class VllmFace(OpenAiFace):
             kind="Internal Server Error",
         )
 
+    @override
     def chunk_choice(self, job: Job, index: int, step: Step) -> Body:
         choice = super().chunk_choice(job, index, step)
         if step.finish is not None:
@@ -112,6 +126,7 @@ class VllmFace(OpenAiFace):
         choice["token_ids"] = [step.token] if wants_ids else None
         return choice
 
+    @override
     def first_chunk(self, job: Job, index: int) -> str | None:
         if not job.is_chat:
             return None
@@ -120,12 +135,14 @@ class VllmFace(OpenAiFace):
         ids = list(job.prompt) if job.body.get("return_token_ids") else None
         return self.chunk(job, [choice], prompt_token_ids=ids, prompt_text=None)
 
+    @override
     def whole(self, job: Job, texts: Sequence[tuple[str, Step]], usage: object) -> Body:
         answer = super().whole(job, texts, usage)
         for choice, (_, last) in zip(answer["choices"], texts, strict=True):
             choice["stop_reason"] = last.stop
         return answer | {"system_fingerprint": f"vllm-{self.options.version}-simulated"}
 
+    @override
     def usage(self, job: Job, generations: Sequence[Generation]) -> Body:
         cached = max(generation.work.cached_tokens for generation in generations)
         return super().usage(job, generations) | {
