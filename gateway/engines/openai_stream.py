@@ -138,7 +138,8 @@ class OpenAiStream:
         return event
 
     def _unreadable(self, event: bytes) -> bytes:
-        """Relay what we do not understand, unless it is an error in an unknown shape."""
+        """Relay what we do not understand, and count it: it may be content."""
+        self.content_events += 1
         return event
 
     def _with_shown_model(self, chunk: _Chunk) -> Callable[[bytes], bytes]:

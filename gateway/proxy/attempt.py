@@ -129,7 +129,12 @@ class Attempts:
             inter_token=self._metrics.route(*account.route).inter_token,
             on_over=over.set,
         )
-        client.on_pressure(response.pause, response.resume)
+
+        def pause() -> None:
+            response.pause()
+            over.nudge()
+
+        client.on_pressure(pause, response.resume)
         try:
             response.deliver(relay)
             await self._watch(relay, over, client, state.variant.timeouts)
@@ -185,7 +190,12 @@ class Signal:
 
     def set(self) -> None:
         self._is_set = True
-        self._wake()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Wake whoever waits, without being set."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def clear(self) -> None:
         self._is_set = False
@@ -196,16 +206,12 @@ class Signal:
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(max(0.0, until_s - clock.now_s()), self._wake)
+        timer = loop.call_later(max(0.0, until_s - clock.now_s()), self.nudge)
         try:
             await self._waiter
         finally:
             timer.cancel()
             self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> GatewayError:

@@ -1,8 +1,8 @@
 """Engine bytes to client bytes, as they arrive.
 
 Whole events are relayed, never parts of one, so that an error or an abort is known before the
-client sees it. The status line waits for the first event that the client gets; from its first
-content on (the commit point) an answer can no longer be started again elsewhere.
+client sees it. What comes before the first content (the role) waits for it, and the status line
+with it; from then on (the commit point) an answer can no longer be started again elsewhere.
 
 Nothing here waits: the transport pushes pieces in, and each is written on before it returns.
 """
@@ -49,7 +49,8 @@ class Relay:
         self._client = client
         self._show = None if dialect.is_verbatim else dialect.event
         self._head = head
-        self._has_started = False
+        self._is_held = True
+        self._held = b""
         self._split = EventSplitter(max_event_bytes).feed
         self._read = stream.event
         self._now_s = now_s
@@ -68,9 +69,12 @@ class Relay:
         stream = self.stream
         counted = stream.content_events
         shown = self._shown(piece)
-        if shown and (self._has_started or self._may_start(shown)):
-            self._client.write(shown)
-            self.last_write_s = now_s
+        if shown:
+            if self._is_held:
+                shown = self._released(shown)
+            if shown:
+                self._client.write(shown)
+                self.last_write_s = now_s
         if stream.content_events != counted:
             self._count(stream.content_events - counted, now_s)
         self.last_piece_s = now_s
@@ -104,8 +108,7 @@ class Relay:
         if self.stream.is_complete:
             if closing is not None and self._show is not None:
                 closing = self._show(closing)
-            if closing is not None:
-                self._write(closing)
+            self._write(self._held + (closing or b"") if self._is_held else closing or b"")
             self._over(None)
         elif failure is not None:
             self._over(failure)
@@ -116,22 +119,26 @@ class Relay:
         """Tell the client that we are still here, its status line included."""
         self._write(HEARTBEAT)
 
-    def _may_start(self, shown: bytes) -> bool:
-        """Send the status line, unless there is no answer yet but an engine's own keep-alive."""
-        if shown.startswith(b":") and not self._client.has_started:
-            return False
+    def _released(self, shown: bytes) -> bytes:
+        """Nothing until there is content or an end; then all that was held back, and the head."""
+        if not shown.startswith(b":"):  # an engine's own keep-alive says nothing worth holding
+            self._held += shown
+        stream = self.stream
+        if not stream.content_events and stream.finish_reason is None and not stream.is_complete:
+            return b""
+        self._is_held = False
         self._start()
-        return True
+        return self._held
 
     def _start(self) -> None:
         if not self._client.has_started:
             self._client.start(200, self._head)
-        self._has_started = True
 
     def _write(self, shown: bytes) -> None:
         self._start()
-        self._client.write(shown)
-        self.last_write_s = self._now_s()
+        if shown:
+            self._client.write(shown)
+            self.last_write_s = self._now_s()
 
     def _count(self, events: int, now_s: float) -> None:
         if self.first_content_s is None:

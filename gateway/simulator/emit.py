@@ -26,6 +26,11 @@ class Emitter:
         self._content_events = 0
         self._body_bytes = 0
 
+    async def begin(self) -> None:
+        """Before the first chunk of all: nothing comes before content where that is the fault."""
+        if self._content_events == 0 and self._name == "stall-before-content":
+            await self._strike_before_content()
+
     async def event(self, data: str, *, content: bool = False) -> None:
         """One event. Raises Broken when the fault strikes."""
         if content:

@@ -405,6 +405,7 @@ class OpenAiFace:
         async for index, step in _merged(generations):
             if index not in begun:
                 begun.add(index)
+                await emitter.begin()
                 first = self.first_chunk(job, index)
                 if first is not None:
                     await emitter.event(first)

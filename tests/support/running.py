@@ -65,6 +65,12 @@ class Running:
             while self.gateway.books.open_calls or self.in_flight:
                 await anyio.sleep(0.005)
 
+    async def settled_calls(self, within_s: float) -> None:
+        """Wait until a call has come and gone."""
+        with anyio.fail_after(within_s):
+            while not self.log.requests:
+                await anyio.sleep(0.005)
+
 
 @asynccontextmanager
 async def running(
@@ -86,13 +92,18 @@ async def running(
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     server = server_for(gateway, direct=direct)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server._serve, [listener])
-        with anyio.fail_after(10):
-            while not server.started:
-                await anyio.sleep(0.005)
-        yield Running(f"http://127.0.0.1:{port}", port, gateway, server, engines, log)
-        server.should_exit = server.force_exit = True
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server._serve, [listener])
+            with anyio.fail_after(10):
+                while not server.started:
+                    await anyio.sleep(0.005)
+            try:
+                yield Running(f"http://127.0.0.1:{port}", port, gateway, server, engines, log)
+            finally:
+                server.should_exit = server.force_exit = True
+    finally:
+        listener.close()
 
 
 @asynccontextmanager
