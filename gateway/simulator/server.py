@@ -6,6 +6,7 @@ httptools and leaves every byte of the answer to its handler.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -19,6 +20,7 @@ import anyio.abc
 import httptools
 from typing_extensions import override
 
+_log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
@@ -30,6 +32,7 @@ class Request:
 
     method: str = ""
     path: str = ""
+    query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     keep_alive: bool = True
@@ -159,7 +162,8 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._request.method = self._parser.get_method().decode()
-        self._request.path = unquote(self._request.path.split("?", 1)[0])
+        path, _, self._request.query = self._request.path.partition("?")
+        self._request.path = unquote(path)
         self._request.keep_alive = self._parser.should_keep_alive()
         if self._request.headers.get("expect") == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -182,6 +186,14 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: Request, wire: Wire) -> None:
         try:
             await self._server.handler(request, wire)
+        except Exception:  # noqa: BLE001  # a bug ends one request, not the engine
+            _log.exception("request_failed", extra={"path": request.path})
+            if wire.has_head:
+                wire.reset()
+            else:
+                wire.keep_alive = False
+                wire.head(500, {}, 0)
+                wire.end()
         finally:
             self._wire = None
             if self._transport is not None and not self._transport.is_closing():
