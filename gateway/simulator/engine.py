@@ -23,12 +23,20 @@ _KEPT_REQUESTS = 1000
 
 @dataclass(slots=True)
 class Seen:
-    """One request as the engine saw it. `outcome`: open, answered, client_left or fault."""
+    """One request as the engine saw it.
+
+    `outcome`: open, answered, refused with its status, client_left or fault.
+    """
 
     path: str
     headers: Mapping[str, str]
     body: Any
     outcome: str = "open"
+
+    def end(self, outcome: str) -> None:
+        """The first end is the true one: a reset of ours looks like a client that left, too."""
+        if self.outcome == "open":
+            self.outcome = outcome
 
 
 class _Wanted(BaseModel):

@@ -408,12 +408,12 @@ class OpenAiFace:
             try:
                 await self._answer(request, wire, seen)
             except Refused as refused:
-                seen.outcome = f"refused {refused.status}"
+                seen.end(f"refused {refused.status}")
                 self.refuse(wire, refused)
             except Broken:
-                seen.outcome = "fault"
+                seen.end("client_left" if wire.left.is_set() else "fault")
             else:
-                seen.outcome = "answered"
+                seen.end("answered")
             tasks.cancel_scope.cancel()
 
     async def _answer(self, request: Request, wire: Wire, seen: Seen) -> None:
@@ -560,7 +560,7 @@ def dumps(value: object) -> str:
 
 async def _until_left(wire: Wire, seen: Seen, scope: anyio.CancelScope) -> None:
     await wire.left.wait()
-    seen.outcome = "client_left"
+    seen.end("client_left")
     scope.cancel()
 
 

@@ -70,10 +70,6 @@ class TgiFace(OpenAiFace):
             raise Refused(401, "", is_plain=True)
 
     @override
-    def needs_key(self, request: Request) -> bool:
-        return request.path in _GUARDED
-
-    @override
     def not_json(self, problem: str, at: int) -> Refused:
         message = f"Failed to parse the request body as JSON: {problem} at {at}"
         return Refused(400, message, is_plain=True)
@@ -246,6 +242,7 @@ class TgiFace(OpenAiFace):
             await self._native_events(job, generation, emitter)
         except Broken:
             if job.fault is None or job.fault.name != "error-event-after":
+                wire.close()  # where the fault has not done so: TGI has no word for an abort
                 raise
             failed = Refused(424, "Request failed during generation: simulated failure")
             await emitter.event(dumps(self.error(failed)))

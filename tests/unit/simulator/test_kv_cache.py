@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing_extensions import override
 
 from gateway.simulator.kv_cache import BLOCK_TOKENS, Holding, KvCache, block_hashes
 
@@ -65,6 +66,7 @@ class KvCacheUnderLoad(RuleBasedStateMachine):
     def a_block_is_used_or_unused(self) -> None:
         assert not set(self.cache._users) & set(self.cache._unused)
 
+    @override
     def teardown(self) -> None:
         for holding, _ in self.held:
             self.cache.release(holding)

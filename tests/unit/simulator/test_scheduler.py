@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing_extensions import override
 
 from gateway.simulator.kv_cache import BLOCK_TOKENS
 from gateway.simulator.options import EngineOptions
@@ -76,6 +77,7 @@ class SchedulerUnderLoad(RuleBasedStateMachine):
         assert all(work.holding is not None for work in self.scheduler.running)
         assert all(work.holding is None for work in self.scheduler.waiting)
 
+    @override
     def teardown(self) -> None:
         for work in self.alive:
             self.scheduler.remove(work)
