@@ -11,7 +11,6 @@ import pytest
 from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.faults import HEADER, Fault
 from gateway.simulator.generation import Generation, Step
-from gateway.simulator.options import EngineOptions
 from gateway.simulator.server import Request
 from gateway.simulator.tokens import encode
 from tests.support.fake_clock import FakeClock
@@ -37,8 +36,7 @@ class RecordedWire:
 
 
 def an_engine(clock: FakeClock | None = None, **options: Any) -> SimulatedEngine:
-    wanted: EngineOptions = replace(QUICK, **options)
-    return SimulatedEngine(wanted, clock or FakeClock(), random.Random(1))
+    return SimulatedEngine(replace(QUICK, **options), clock or FakeClock(), random.Random(1))
 
 
 @asynccontextmanager

@@ -32,6 +32,11 @@ class Client:
         before, _, self.unread = self.unread.partition(end)
         return before + end
 
+    async def endlessly(self) -> None:
+        """Read until that is not possible any more."""
+        while True:
+            await self.stream.receive()
+
     async def rest(self) -> bytes:
         """Everything until the server closes."""
         got, self.unread = self.unread, b""
@@ -143,8 +148,7 @@ async def test_a_reset_is_a_reset() -> None:
     async with serving(handler) as (client, _):
         await client.send(GET % b"")
         with anyio.fail_after(5), pytest.raises(anyio.BrokenResourceError):
-            while True:
-                await client.stream.receive()
+            await client.endlessly()
 
 
 async def test_a_close_is_clean_wherever_the_answer_is() -> None:
@@ -219,11 +223,10 @@ async def test_a_writer_that_waits_is_let_go_when_its_reader_leaves() -> None:
 
 async def test_a_body_over_the_bound_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "_MAX_BODY_BYTES", 10)
-    async with serving(echo) as (client, server):
+    async with serving(echo) as (client, _):
         await client.send(b"POST / HTTP/1.1\r\ncontent-length: 100\r\n\r\n" + b"x" * 50)
         with anyio.fail_after(5), pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
-            while True:
-                await client.stream.receive()
+            await client.endlessly()
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -246,8 +249,7 @@ async def test_a_bug_ends_one_request_and_is_logged(
             await client.send(GET % b"bad")
             if begun:
                 with anyio.fail_after(5), pytest.raises(anyio.BrokenResourceError):
-                    while True:
-                        await client.stream.receive()
+                    await client.endlessly()
             else:
                 assert (await client.rest()).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
@@ -265,3 +267,41 @@ async def test_nothing_listens_and_no_connection_is_left_afterwards() -> None:
             await stream.receive()
     with socket.socket() as again, pytest.raises(ConnectionRefusedError):
         again.connect(("127.0.0.1", port))
+
+
+async def test_an_answer_may_end_before_it_was_read_and_the_next_one_waits_for_its_reader() -> None:
+    async def handler(request: Request, wire: Wire) -> None:
+        wire.head(200, {}, 4_000_000)
+        wire.piece(b"x" * 4_000_000)
+        wire.end()
+
+    async with serving(handler) as (client, _):
+        await client.send(GET % b"one" + GET % b"two")
+        received = 0
+        with anyio.fail_after(10):
+            while received < 8_000_000:
+                received += len(await client.stream.receive())
+
+
+async def test_a_slow_reader_of_the_last_answer_slows_the_next_one_down() -> None:
+    """Before, an answer took a connection that nobody read for one that could be written to."""
+    begun, drained = anyio.Event(), anyio.Event()
+
+    async def handler(request: Request, wire: Wire) -> None:
+        if request.path == "/one":
+            wire.head(200, {}, 4_000_000)
+            wire.piece(b"x" * 4_000_000)
+        else:
+            begun.set()
+            await wire.drain()
+            drained.set()
+            wire.head(200, {}, 0)
+        wire.end()
+
+    async with serving(handler) as (client, _):
+        await client.send(GET % b"one" + GET % b"two")
+        with anyio.fail_after(10):
+            await begun.wait()
+            assert not drained.is_set()
+            while not drained.is_set():
+                await client.stream.receive()
