@@ -176,7 +176,8 @@ class Attempts:
                 if blocked_s is None:
                     relay.heartbeat()
                 beat_s = now_s + bounds.heartbeat_s
-            await over.wait(min(due_s, beat_s), self._clock)
+            # the first content starts the idle timeout without waking us: look often enough
+            await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
 
 
 class Signal:

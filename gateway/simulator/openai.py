@@ -383,17 +383,19 @@ class OpenAiFace:
         """A streamed answer."""
         wire.head(200, self.stream_headers(), None)
         emitter = Emitter(wire, job.fault)
+        last: str | None = None
+        broken: Broken | None = None
         try:
-            try:
-                self.late_check(job.body)
-                if job.fault is not None and job.fault.name == "error-event-first":
-                    raise Refused(int(job.fault.options.get("code", "500")), "simulated failure")
-                await self._events(job, generations, emitter)
-            except Broken:
-                if not await self._struck(job, emitter):
-                    raise
+            self.late_check(job.body)
+            await self._events(job, generations, emitter)
+        except Broken as struck:
+            broken, last = struck, self._last_words(job)
         except Refused as refused:
-            await emitter.event(self.error_event(refused))
+            last = self.error_event(refused)
+        if last is not None:
+            await emitter.event(last)
+        elif broken is not None:
+            raise broken
         await emitter.done()
         wire.end()
 
@@ -401,6 +403,8 @@ class OpenAiFace:
         return {"content-type": "text/event-stream; charset=utf-8"}
 
     async def _events(self, job: Job, generations: list[Generation], emitter: Emitter) -> None:
+        if job.fault is not None and job.fault.name == "error-event-first":
+            raise Refused(int(job.fault.options.get("code", "500")), "simulated failure")
         begun: set[int] = set()
         async for index, step in _merged(generations):
             if index not in begun:
@@ -417,17 +421,17 @@ class OpenAiFace:
             usage = self.usage(job, generations) if emitter.has_usage() else emitter.usage()
             await emitter.event(self.chunk(job, [], usage=usage))
 
-    async def _struck(self, job: Job, emitter: Emitter) -> bool:
-        """Whether the fault ends the stream in words, not by force."""
+    def _last_words(self, job: Job) -> str | None:
+        """The event in which a fault ends the stream; None when it ends by force."""
         match job.fault:
             case Fault(name="abort-after"):
-                choice = self.chunk_choice(job, 0, Step(0, "", "abort"))
-                await emitter.event(self.chunk(job, [choice]))
-                return True
+                return self.chunk(job, [self.chunk_choice(job, 0, Step(0, "", "abort"))])
             case Fault(name="error-event-after", options=options):
-                raise Refused(int(options.get("code", "500")), "simulated failure")
+                return self.error_event(
+                    Refused(int(options.get("code", "500")), "simulated failure")
+                )
             case _:
-                return False
+                return None
 
     async def _fault_before(self, wire: Wire, fault: Fault) -> None:
         """The faults that come before any answer. Raises Broken."""

@@ -101,7 +101,7 @@ async def running(
             try:
                 yield Running(f"http://127.0.0.1:{port}", port, gateway, server, engines, log)
             finally:
-                server.should_exit = server.force_exit = True
+                server.should_exit = True
     finally:
         listener.close()
 
