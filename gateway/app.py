@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
+from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
 from gateway.api.operations import admin_router, operations_router
@@ -99,7 +100,8 @@ def build(
         rng=rng or random.Random(),
     )
     readiness = Readiness()
-    inference = Inference(exchange, clock, max_body_bytes=document.server.max_body_bytes)
+    endpoints = Endpoints(lambda: next(iter(fleet.catalog.models)))
+    inference = Inference(exchange, endpoints, clock, max_body_bytes=document.server.max_body_bytes)
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.apply(catalog)
