@@ -173,7 +173,12 @@ class TgiFace(OpenAiFace):
                 "prefill": [],
                 "tokens": tokens,
             }
-        self.json(wire, 200, [answer] if in_list else answer)
+        headers = {
+            "x-prompt-tokens": str(len(job.prompt)),
+            "x-generated-tokens": str(generation.work.produced),
+        }
+        body = dumps([answer] if in_list else answer).encode()
+        self.send(wire, 200, "application/json", body, headers)
 
     async def _native_stream(self, job: Job, generation: Generation, wire: Wire) -> None:
         wire.head(200, self.stream_headers(), None)
