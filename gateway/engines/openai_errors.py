@@ -138,4 +138,6 @@ def refused(words: EngineWords, status: int) -> EngineRefused:
     message = message or "the engine refused the request"
     if _CONTEXT.search(words.message) or words.type == "exceed_context_size_error":
         return EngineRefused(message, param="messages", code="context_length_exceeded")
-    return EngineRefused(message, status=status, param=words.param, code=words.code)
+    # FastAPI puts the part of the request before the field's name
+    param = words.param.removeprefix("body.") if words.param else None
+    return EngineRefused(message, status=status, param=param, code=words.code)
