@@ -7,11 +7,10 @@ with the path of what it is about.
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import override
 
@@ -166,17 +165,15 @@ def _keys_at(location: Sequence[int | str]) -> Iterator[str]:
     section: type[Section] = Document
     for step in location:
         if isinstance(step, str) and (field := section.model_fields.get(step)):
-            section = _section_of(field) or section
+            section = next(_sections_in(field.annotation), section)
     yield from section.model_fields
     if section is Model:
         yield from sorted(SHORT_FORM)
 
 
-def _section_of(field: FieldInfo) -> type[Section] | None:
-    found = [field.annotation]
-    while found:
-        kind = found.pop()
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-        found += getattr(kind, "__args__", ())
-    return None
+def _sections_in(kind: object) -> Iterator[type[Section]]:
+    """The sections that a field of this type may hold."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        yield kind
+    for inner in get_args(kind):
+        yield from _sections_in(inner)

@@ -7,7 +7,7 @@ SIGHUP asks for a reload by hand.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from watchfiles import awatch
@@ -23,7 +23,7 @@ def fingerprint(path: Path) -> bytes | None:
         return None
 
 
-async def file_changes(path: Path, known: bytes | None) -> AsyncIterator[None]:
+async def file_changes(path: Path, known: bytes | None) -> AsyncGenerator[None, None]:
     """Yield whenever the file's content is another. `known`: the fingerprint that serves now."""
     async for _ in awatch(
         path.parent,
