@@ -165,7 +165,7 @@ def _keys_at(location: Sequence[int | str]) -> Iterator[str]:
     section: type[Section] = Document
     for step in location:
         if isinstance(step, str) and (field := section.model_fields.get(step)):
-            section = next(_sections_in(field.annotation), section)
+            section, *_ = (*_sections_in(field.annotation), section)
     yield from section.model_fields
     if section is Model:
         yield from sorted(SHORT_FORM)

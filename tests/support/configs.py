@@ -11,7 +11,11 @@ from gateway.routing import POLICIES
 
 def a_model(name: str = "m", **more: Any) -> dict[str, Any]:
     """The short form of a model, or the full one where `variants` are given."""
-    short = {} if "variants" in more else {"engine": "vllm", "url": f"http://{name}.test:8000"}
+    short = (
+        {}
+        if "variants" in more
+        else {"engine": "vllm", "url": f"http://{name.replace(':', '-')}.test:8000"}
+    )
     return {"name": name, **short, **more}
 
 

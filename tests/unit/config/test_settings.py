@@ -9,7 +9,9 @@ from gateway.errors import ConfigInvalid
 def test_without_variables_there_are_defaults() -> None:
     settings = load_settings({})
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 8080, "info")
-    assert settings.config is settings.redis_url is settings.admin_key is None
+    assert settings.config is None
+    assert settings.redis_url is None
+    assert settings.admin_key is None
 
 
 def test_every_variable_is_read() -> None:
