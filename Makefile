@@ -36,7 +36,6 @@ run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 
 test: $(VENV)/dev.stamp redis  ## everything but the real engines, with coverage
 	$(BIN)/pytest -m "not engines" --cov --cov-report=term:skip-covered
-	$(BIN)/python -m tests.coverage_gate
 
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"
@@ -45,7 +44,7 @@ test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in envi
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -m engines --timeout 300
 
-check: lint types imports deps docs-check  ## every static gate
+check: lint types imports deps  ## every static gate
 
 lint: $(VENV)/dev.stamp  ## style and async safety
 	$(BIN)/ruff format --check .
@@ -60,7 +59,7 @@ imports: $(VENV)/dev.stamp  ## architecture contracts
 	$(BIN)/lint-imports
 
 deps: $(VENV)/dev.stamp  ## unused and undeclared dependencies
-	$(BIN)/deptry gateway
+	$(BIN)/deptry .
 
 docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 	$(BIN)/pytest tests/docs

@@ -19,12 +19,15 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
+from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
+from gateway.api.openapi import document_inference
 from gateway.api.operations import admin_router, operations_router
 from gateway.api.problems import install_problems
 from gateway.api.readiness import Readiness
 from gateway.api.request_ids import RequestIds
+from gateway.api.tgi_info import tgi_info_router
 from gateway.clock import Clock, SystemClock
 from gateway.config.document import Document
 from gateway.config.load import load_document
@@ -88,6 +91,7 @@ def build(
     metrics = Metrics()
     books = Bookkeeper(metrics, RequestLog(request_log or unbuffered(sys.stdout), clock), clock)
     upstream = upstream or PoolUpstream()
+    rng = rng or random.Random()
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
@@ -96,10 +100,11 @@ def build(
         books=books,
         retries=_retry_rules(document),
         clock=clock,
-        rng=rng or random.Random(),
+        rng=rng,
     )
     readiness = Readiness()
-    inference = Inference(exchange, clock, max_body_bytes=document.server.max_body_bytes)
+    endpoints = Endpoints(lambda: next(iter(fleet.catalog.models)))
+    inference = Inference(exchange, endpoints, clock, max_body_bytes=document.server.max_body_bytes)
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.apply(catalog)
@@ -116,8 +121,10 @@ def build(
     )
     app.include_router(operations_router(readiness, fleet, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
+    app.include_router(tgi_info_router(fleet, upstream, rng))
     app.include_router(admin_router(fleet, settings.admin_key))
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
+    document_inference(app)
     install_problems(app)
     app.add_middleware(RequestIds)
     allow_browsers(app, document.cors.allow_origins)

@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.api.readiness import Readiness
 from gateway.config.document import Document
 from gateway.config.load import load_document
-from gateway.config.watch import file_changes
+from gateway.config.watch import file_changes, fingerprint
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.routing import POLICIES
@@ -33,6 +33,7 @@ class Reloader:
         metrics: Metrics,
     ) -> None:
         self._path = path
+        self._known = None if path is None else fingerprint(path)
         self._environ = environ
         self._serve = serve
         self._readiness = readiness
@@ -41,7 +42,7 @@ class Reloader:
     async def run(self) -> None:
         """Follow the file forever."""
         if self._path is not None:
-            async for _ in file_changes(self._path):
+            async for _ in file_changes(self._path, self._known):
                 self.reload()
 
     def reload(self) -> None:

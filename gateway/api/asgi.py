@@ -11,9 +11,12 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from gateway.api.inference import ENDPOINTS, Endpoint, Inference, read_head
+from gateway.api.endpoint import Endpoint
+from gateway.api.inference import Inference, read_head
+from gateway.api.tgi import PREFIX, tgi_endpoint
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, RequestTooSlow
 from gateway.proxy.call import Call
@@ -100,17 +103,25 @@ class AsgiAnswer:
 
 
 class AsgiInference:
-    """One inference endpoint as an ASGI application."""
+    """Inference endpoints as an ASGI application; `endpoint_at` a path, None: there is none."""
 
     def __init__(
-        self, inference: Inference, endpoint: Endpoint, clock: Clock, *, body_read_s: float
+        self,
+        inference: Inference,
+        endpoint_at: Callable[[str], Endpoint | None],
+        clock: Clock,
+        *,
+        body_read_s: float,
     ) -> None:
         self._inference = inference
-        self._endpoint = endpoint
+        self._endpoint_at = endpoint_at
         self._clock = clock
         self._body_read_s = body_read_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoint_at(scope["path"])
+        if endpoint is None:
+            raise HTTPException(404)
         head = read_head(scope["headers"])
         answer = AsgiAnswer(self._clock)
         refusal = self._inference.refusal(head)
@@ -122,7 +133,7 @@ class AsgiInference:
                 return
             except GatewayError as exc:
                 refusal = exc
-        call = self._inference.call(self._endpoint, head, body)
+        call = self._inference.call(endpoint, head, body)
         if refusal is not None:
             tell(answer, call, refusal)
             await answer.send_all(send)
@@ -172,9 +183,11 @@ def add_inference_routes(
     app: FastAPI, inference: Inference, clock: Clock, *, body_read_s: float
 ) -> None:
     """Put every inference endpoint into the application."""
-    for path, endpoint in ENDPOINTS.items():
-        answer = AsgiInference(inference, endpoint, clock, body_read_s=body_read_s)
-        app.router.routes.append(Route(path, answer, methods=["POST"]))
+    fixed = inference.endpoints.fixed
+    answer = AsgiInference(inference, fixed.get, clock, body_read_s=body_read_s)
+    app.router.routes += [Route(path, answer, methods=["POST"]) for path in fixed]
+    tgi = AsgiInference(inference, tgi_endpoint, clock, body_read_s=body_read_s)
+    app.router.routes.append(Route(PREFIX + "{rest:path}", tgi, methods=["POST"]))
 
 
 def _nothing() -> None:

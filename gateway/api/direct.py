@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from gateway.api.inference import Endpoint, Head, Inference, read_head, request_id
+from gateway.api.endpoint import Endpoint
+from gateway.api.inference import Head, Inference, read_head, request_id
 from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidRequest, RequestTooSlow
 from gateway.proxy.exchange import tell
@@ -172,7 +173,7 @@ class DirectProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         endpoint = None
         if self.parser.get_method() == b"POST":
-            endpoint = self._inference.endpoint(self.url.decode("latin-1"))
+            endpoint = self._inference.endpoints.at(self.url.decode("latin-1"))
         if endpoint is None or self.parser.should_upgrade():
             self._go_the_ordinary_way()
             return

@@ -1,43 +1,22 @@
-"""The inference endpoints: which path means what, and what of a request's head is acceptable.
+"""From a request's head and body to a call for the exchange.
 
-Both ways in, ASGI and the direct protocol, ask here, so that they agree.
+Both ways in, ASGI and the direct protocol, come through here, so that they agree.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterable
 
 import msgspec
 
+from gateway.api.endpoint import Endpoint
+from gateway.api.endpoints import Endpoints
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RequestTooLarge, UnsupportedContentType
 from gateway.proxy.call import Call
-from gateway.proxy.dialect import Dialect, OpenAiDialect
 from gateway.proxy.exchange import Exchange
-from gateway.wire.ask import Operation
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
-_OPENAI = OpenAiDialect()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """What a path means. `model` None: the body names the model."""
-
-    operation: Operation
-    dialect: Dialect
-    model: str | None = None
-
-
-ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
-    {
-        "/v1/chat/completions": Endpoint(Operation.CHAT, _OPENAI),
-        "/v1/completions": Endpoint(Operation.COMPLETION, _OPENAI),
-        "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, _OPENAI),
-    }
-)
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -77,13 +56,13 @@ def request_id(given: bytes | None) -> str:
 class Inference:
     """Turns requests into calls for the exchange."""
 
-    def __init__(self, exchange: Exchange, clock: Clock, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, exchange: Exchange, endpoints: Endpoints, clock: Clock, *, max_body_bytes: int
+    ) -> None:
         self.exchange = exchange
+        self.endpoints = endpoints
         self.max_body_bytes = max_body_bytes
         self._clock = clock
-
-    def endpoint(self, path: str) -> Endpoint | None:
-        return ENDPOINTS.get(path)
 
     def refusal(self, head: Head) -> GatewayError | None:
         """What is wrong with a request already by its head."""

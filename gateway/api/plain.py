@@ -71,6 +71,9 @@ class PlainDialect:
         text = _text(data)
         return data_event(msgspec.json.encode(_Response(text))) if text else None
 
+    def status(self, error: GatewayError) -> int:
+        return error.status
+
     def error(self, error: GatewayError) -> bytes:
         return error_body(error)
 

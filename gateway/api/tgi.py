@@ -1,19 +1,22 @@
 """TGI's own API for models behind TGI: `/tgi/{model}/...`, with the gateway's keys and routes.
 
 `POST /tgi/{model}/generate`, `/generate_stream` and `/` (where the body's `stream` decides and
-a whole answer comes in a list), `GET /tgi/{model}/info`. The model's name may hold slashes and
-tags; errors have TGI's shape, so that its clients raise what they always raise.
+a whole answer comes in a list); TGI's OpenAI routes too, for clients with one base URL. The
+model's name may hold slashes and tags; errors have TGI's shape and status, so that its clients
+raise what they always raise.
 
 Source: TGI 3.3 router; `text-generation` 0.7.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import unquote
+from types import MappingProxyType
 
 import msgspec
 
-from gateway.api.inference import Endpoint
-from gateway.errors import GatewayError
+from gateway.api.endpoint import Endpoint
+from gateway.errors import GatewayError, Source
+from gateway.proxy.dialect import Dialect, OpenAiDialect
 from gateway.wire.ask import Ask, Operation, read_ask
 from gateway.wire.sse import data_event
 from gateway.wire.tgi_error_body import tgi_error_body
@@ -41,6 +44,9 @@ class TgiDialect:
     def event(self, event: bytes) -> bytes | None:
         return event
 
+    def status(self, error: GatewayError) -> int:
+        return 422 if error.status == 400 and error.source is Source.CLIENT else error.status
+
     def error(self, error: GatewayError) -> bytes:
         return tgi_error_body(error)
 
@@ -48,21 +54,24 @@ class TgiDialect:
         return data_event(tgi_error_body(error))
 
 
-_DIALECTS = {
-    "/generate": TgiDialect(stream=False),
-    "/generate_stream": TgiDialect(stream=True),
-    "": TgiDialect(stream=None, in_list=True),
-}
+_OPENAI = OpenAiDialect()
+_ENDINGS: Mapping[str, tuple[Operation, Dialect]] = MappingProxyType(
+    {
+        "/generate": (Operation.GENERATE, TgiDialect(stream=False)),
+        "/generate_stream": (Operation.GENERATE, TgiDialect(stream=True)),
+        "/v1/chat/completions": (Operation.CHAT, _OPENAI),
+        "/v1/completions": (Operation.COMPLETION, _OPENAI),
+        "": (Operation.GENERATE, TgiDialect(stream=None, in_list=True)),
+    }
+)
 
 
 @lru_cache(_MAX_KNOWN_PATHS)
 def tgi_endpoint(path: str) -> Endpoint | None:
-    """What a path below `/tgi/` means; None when it is none of TGI's."""
-    if not path.startswith(PREFIX):
-        return None
-    rest = unquote(path.removeprefix(PREFIX)).removesuffix("/")
-    for ending, dialect in _DIALECTS.items():
+    """What a decoded path below `/tgi/` means; None when it is none of TGI's."""
+    rest = path.removeprefix(PREFIX).removesuffix("/")
+    for ending, (operation, dialect) in _ENDINGS.items():
         model = rest.removesuffix(ending)
         if rest.endswith(ending) and model:
-            return Endpoint(Operation.GENERATE, dialect, model)
+            return Endpoint(operation, dialect, model)
     return None

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.cli.loaded import config_path, load_catalog
+from gateway.cli.tables import print_table
 from gateway.fleet.catalog import Catalog
 
 
@@ -25,18 +24,18 @@ def check(
     if as_json:
         typer.echo(json.dumps({"routes": [asdict(row) for row in rows]}, indent=2))
         return
-    table = Table("ask for", "variant", "engine", "served as", "replicas", "policy")
-    for row in rows:
-        table.add_row(
-            row.name,
-            row.variant,
-            row.engine,
-            row.served_model,
-            "\n".join(row.replicas),
-            row.policy,
-        )
-    Console().print(table)
-    typer.echo(f"fine: {len(catalog.models)} models, {len(rows)} names")
+    print_table(
+        ("ask for", "variant", "engine", "served as", "replicas", "policy"),
+        (
+            (r.name, r.variant, r.engine, r.served_model, "\n".join(r.replicas), r.policy)
+            for r in rows
+        ),
+    )
+    typer.echo(f"fine: {_count(len(catalog.models), 'model')}, {_count(len(rows), 'name')}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gateway.auth.keys import Plan
 from gateway.cli.loaded import config_path, load_catalog
+from gateway.cli.tables import print_table
 from gateway.config import access
 from gateway.errors import ModelNotFound
 from gateway.fleet.catalog import Catalog, Variant
@@ -38,18 +37,21 @@ def explain(
         typer.echo(json.dumps(asdict(story), indent=2))
         return
     typer.echo(story.meaning)
-    table = Table("order", "variant", "engine", "served as", "replicas", "policy", "plans")
-    for number, row in enumerate(story.variants, 1):
-        table.add_row(
-            str(number),
-            row.variant,
-            row.engine,
-            row.served_model,
-            "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas),
-            row.policy,
-            "\n".join(row.plans),
-        )
-    Console().print(table)
+    print_table(
+        ("order", "variant", "engine", "served as", "replicas", "policy", "plans"),
+        (
+            (
+                str(number),
+                row.variant,
+                row.engine,
+                row.served_model,
+                "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas),
+                row.policy,
+                "\n".join(row.plans),
+            )
+            for number, row in enumerate(story.variants, 1)
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Sto
         meaning = f'"{asked}" is an alias of {name}'
     else:
         meaning = f'"{asked}" is a model; its variants are asked in this order'
+    if target.variant is None and any(variant.weight for variant in target.model.variants):
+        meaning += "; which one is first is drawn by weight"
     if any(variant.model != name for variant in route):
         meaning += "; those of other models are fallbacks"
     return Story(asked, name, meaning, [_row(catalog, plans, variant) for variant in route])

@@ -50,7 +50,7 @@ def _options(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="gateway")
     except ConfigInvalid as invalid:
         sys.exit(tell_problems(invalid))
     except Exception as bug:

@@ -87,12 +87,18 @@ async def _serve(options: EngineOptions, host: str, port: int, faults: list[str]
             engine.abort_all()
             await anyio.sleep(0.05)
     except* OSError as failed:
-        reason = failed.exceptions[0]
-        typer.echo(f"cannot listen on {host} port {port}: {reason}", err=True)
+        typer.echo(f"cannot listen on {host} port {port}: {_first(failed)}", err=True)
         raise typer.Exit(1) from None
     except* ValueError as wrong:
-        typer.echo(str(wrong.exceptions[0]), err=True)
+        typer.echo(str(_first(wrong)), err=True)
         raise typer.Exit(2) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """What is at the bottom of nested groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _welcome(options: EngineOptions, url: str) -> str:

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from gateway.config.base import Section
+from gateway.config.base import Number, Section
 from gateway.config.secrets import Secret
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s]+$")]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0), Number]
 
 
 class Plan(Section):

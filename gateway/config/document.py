@@ -5,23 +5,23 @@ from typing import Annotated
 from pydantic import Field
 
 from gateway.config.access import Key, Limits, Plan
-from gateway.config.base import Section
+from gateway.config.base import Number, Section
 from gateway.config.models import Model, Seconds
 
-Bytes = Annotated[int, Field(ge=1024, le=1 << 32)]
+Bytes = Annotated[int, Field(ge=1024, le=1 << 32), Number]
 
 
 class Retries(Section):
     """When a call may be tried again on another replica."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=10)] = Field(3, description="Tries in all.")
-    backoff_s: Annotated[float, Field(ge=0, le=60)] = Field(
+    max_attempts: Annotated[int, Field(ge=1, le=10), Number] = Field(3, description="Tries in all.")
+    backoff_s: Annotated[float, Field(ge=0, le=60), Number] = Field(
         0.05, description="Bound of the first wait; doubles with every try."
     )
-    max_backoff_s: Annotated[float, Field(ge=0, le=300)] = Field(
+    max_backoff_s: Annotated[float, Field(ge=0, le=300), Number] = Field(
         2, description="The largest bound of a wait."
     )
-    budget_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+    budget_ratio: Annotated[float, Field(ge=0, le=1), Number] = Field(
         0.2, description="Retries allowed, as a share of recent requests."
     )
     after_timeout: bool = Field(

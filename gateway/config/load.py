@@ -7,11 +7,10 @@ with the path of what it is about.
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import override
 
@@ -27,11 +26,14 @@ _MAX_ALIASES = 100
 def load_document(path: Path) -> Document:
     """Raises ConfigInvalid with every problem of the file."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            written = file.read(MAX_BYTES + 1)
+        if len(written) > MAX_BYTES:
             raise ConfigInvalid((f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB",))
-        text = path.read_text(encoding="utf-8")
+        text = written.decode("utf-8")
     except OSError as exc:
-        raise ConfigInvalid((f"{path}: {exc.strerror or 'cannot be read'}".lower(),)) from exc
+        reason = exc.strerror or "cannot be read"
+        raise ConfigInvalid((f"{path}: {reason.lower()}",)) from exc
     except UnicodeDecodeError as exc:
         raise ConfigInvalid((f"{path}: not valid UTF-8 at byte {exc.start}",)) from exc
     return read_document(text)
@@ -73,6 +75,11 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                # a few nested ones can make a file of gigabytes
+                raise yaml.MarkedYAMLError(
+                    problem="merge keys (<<) cannot be used", problem_mark=key_node.start_mark
+                )
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.MarkedYAMLError(
@@ -110,6 +117,8 @@ def _problem(error: ErrorDetails, location: Sequence[int | str]) -> str:
         case "extra_forbidden":
             known = list(_keys_at(error["loc"][:-1]))
             key = str(error["loc"][-1])
+            if key in known:
+                return f"{path}: belongs to each of the variants, once they are given"
             near = difflib.get_close_matches(key, known, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
             return f"{path}: unknown key; {hint}"
@@ -119,11 +128,13 @@ def _problem(error: ErrorDetails, location: Sequence[int | str]) -> str:
             return f"{path}: {error['msg'].removeprefix('Value error, ')}"
         case "tuple_type":
             return f"{path}: must be a list"
+        case "too_short" | "string_too_short":
+            return f"{path}: must not be empty"
         case "model_type" | "model_attributes_type":
             return f"{path}: must be a mapping"
         case _:
-            message = error["msg"].removeprefix("Input should be ").removeprefix("Input ")
-            return f"{path}: must be {message}" if message != error["msg"] else f"{path}: {message}"
+            _, _, rule = error["msg"].partition(" should ")
+            return f"{path}: must {rule}" if rule else f"{path}: {error['msg']}"
 
 
 def _as_written(location: Sequence[int | str], given: dict[str, Any]) -> Sequence[int | str]:
@@ -134,6 +145,8 @@ def _as_written(location: Sequence[int | str], given: dict[str, Any]) -> Sequenc
             if isinstance(written, dict) and "variants" not in written:
                 if rest[:2] == ["replicas", 0] and "url" in written:
                     rest = rest[2:]
+                if rest == ["replicas"] and "replicas" not in written:
+                    rest = ["url"]
                 return ("models", index, *rest)
         case _:
             pass
@@ -152,17 +165,15 @@ def _keys_at(location: Sequence[int | str]) -> Iterator[str]:
     section: type[Section] = Document
     for step in location:
         if isinstance(step, str) and (field := section.model_fields.get(step)):
-            section = _section_of(field) or section
+            section, *_ = (*_sections_in(field.annotation), section)
     yield from section.model_fields
     if section is Model:
         yield from sorted(SHORT_FORM)
 
 
-def _section_of(field: FieldInfo) -> type[Section] | None:
-    found = [field.annotation]
-    while found:
-        kind = found.pop()
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-        found += getattr(kind, "__args__", ())
-    return None
+def _sections_in(kind: object) -> Iterator[type[Section]]:
+    """The sections that a field of this type may hold."""
+    if isinstance(kind, type) and issubclass(kind, Section):
+        yield kind
+    for inner in get_args(kind):
+        yield from _sections_in(inner)

@@ -1,19 +1,22 @@
 """The models: what clients ask for, and the engines that answer."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from gateway.config.base import Section
+from gateway.config.base import Number, Section
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s]+$")]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400), Number]
+_ADDRESS = "must be http://HOST[:PORT] or https://HOST[:PORT]"
+_HOST = re.compile(r"[a-z0-9._:%-]+")
+Weight = Annotated[float, Field(gt=0, le=1_000_000), Number]
 
 
 class Timeouts(Section):
@@ -41,13 +44,17 @@ class Replica(Section):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
+        # it goes into the head of every request as it is
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("must be ASCII without spaces; write other characters as %XX")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as exc:
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]") from exc
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+            raise ValueError(_ADDRESS) from exc
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or port == 0:
+            raise ValueError(_ADDRESS)
         if parts.username or parts.password:
             raise ValueError("must not hold a user name; give api_key instead")
         if parts.query or parts.fragment:
@@ -104,7 +111,9 @@ class Model(Section):
         if not isinstance(given, dict) or "variants" in given or not SHORT_FORM & given.keys():
             return given
         own = {key: given[key] for key in SHORT_FORM & given.keys()}
-        if "url" in own and "replicas" not in own:
+        if "url" in own and "replicas" in own:
+            raise ValueError("give either url or replicas")
+        if "url" in own:
             own["replicas"] = [{"url": own.pop("url")}]
         return {key: v for key, v in given.items() if key not in SHORT_FORM} | {"variants": [own]}
 

@@ -1,14 +1,18 @@
 """Notice that the configuration file has changed, however it is replaced.
 
 The folder is watched, not the file: editors and Kubernetes replace files by renaming, and a
-ConfigMap swaps a symbolic link beside the file. SIGHUP asks for a reload by hand.
+ConfigMap swaps a symbolic link beside the file. What no event tells of, such as a change before
+the watch began or behind a link to another folder, is found by looking again every few seconds.
+SIGHUP asks for a reload by hand.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from watchfiles import awatch
+
+_LOOK_AGAIN_MS = 5_000
 
 
 def fingerprint(path: Path) -> bytes | None:
@@ -19,10 +23,16 @@ def fingerprint(path: Path) -> bytes | None:
         return None
 
 
-async def file_changes(path: Path) -> AsyncIterator[None]:
-    """Yield whenever the file's content has changed."""
-    known = fingerprint(path)
-    async for _ in awatch(path.parent, recursive=False, debounce=600, step=200):
+async def file_changes(path: Path, known: bytes | None) -> AsyncGenerator[None, None]:
+    """Yield whenever the file's content is another. `known`: the fingerprint that serves now."""
+    async for _ in awatch(
+        path.parent,
+        recursive=False,
+        debounce=600,
+        step=200,
+        rust_timeout=_LOOK_AGAIN_MS,
+        yield_on_timeout=True,
+    ):
         now = fingerprint(path)
         if now != known:
             known = now

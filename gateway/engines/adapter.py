@@ -5,6 +5,7 @@ words: its errors into ours, its streams and bodies into what a client of OpenAI
 also knows where the engine tells how it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -15,6 +16,8 @@ from gateway.errors import GatewayError
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.http import UpstreamRequest
 from gateway.wire.usage import Usage
+
+ReadHeader = Callable[[bytes], bytes | None]
 
 
 class Served(msgspec.Struct, frozen=True, gc=False):
@@ -101,8 +104,11 @@ class EngineAdapter(Protocol):
         """The failure behind an answer whose status is not 2xx."""
         ...
 
-    def answer(self, ask: Ask, body: bytes, shown: Shown) -> Answer:
-        """A 2xx body as the client gets it. Raises a GatewayError when it is no whole answer."""
+    def answer(self, ask: Ask, body: bytes, header: ReadHeader, shown: Shown) -> Answer:
+        """A 2xx body as the client gets it. Raises a GatewayError when it is no whole answer.
+
+        `header` gives a header of the engine's answer by its name in lower case.
+        """
         ...
 
     def stream(self, ask: Ask, shown: Shown) -> AnswerStream:

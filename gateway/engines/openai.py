@@ -6,7 +6,15 @@ from typing import ClassVar
 
 import msgspec
 
-from gateway.engines.adapter import Answer, AnswerStream, Load, Served, Shown, State
+from gateway.engines.adapter import (
+    Answer,
+    AnswerStream,
+    Load,
+    ReadHeader,
+    Served,
+    Shown,
+    State,
+)
 from gateway.engines.openai_errors import (
     name_failure,
     read_error_field,
@@ -71,7 +79,7 @@ class OpenAiAdapter:
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
         return name_failure(read_words(body), status, retry_after_s(retry_after))
 
-    def answer(self, ask: Ask, body: bytes, shown: Shown) -> Answer:
+    def answer(self, ask: Ask, body: bytes, header: ReadHeader, shown: Shown) -> Answer:
         try:
             summary = _summary.decode(body)
         except msgspec.DecodeError as exc:
@@ -113,6 +121,12 @@ class OpenAiAdapter:
 
     def load(self, body: bytes) -> Load:
         return Load()
+
+
+def is_set(ask: Ask, name: str) -> bool:
+    """Whether the client sent a field, and not as null."""
+    value = ask.fields.get(name)
+    return value is not None and bytes(value) != b"null"
 
 
 def headers(served: Served, request_id: str) -> Headers:

@@ -106,7 +106,7 @@ def name_failure(words: EngineWords, status: int, retry_after_s: float | None) -
     if status == 404:
         return EngineMisconfigured("the engine does not serve this model")
     if 400 <= status < 500 and status != 408:
-        return _refused(words, status)
+        return refused(words, status)
     return EngineFault("the engine failed to answer")
 
 
@@ -132,9 +132,12 @@ def _from_object(error: _Object) -> EngineWords:
     )
 
 
-def _refused(words: EngineWords, status: int) -> EngineRefused:
+def refused(words: EngineWords, status: int) -> EngineRefused:
+    """The engine's no to the request itself, in its words but without its addresses."""
     message = _INTERNAL.sub("…", words.message[:_MAX_MESSAGE_CHARS])
     message = message or "the engine refused the request"
     if _CONTEXT.search(words.message) or words.type == "exceed_context_size_error":
         return EngineRefused(message, param="messages", code="context_length_exceeded")
-    return EngineRefused(message, status=status, param=words.param, code=words.code)
+    # FastAPI puts the part of the request before the field's name
+    param = words.param.removeprefix("body.") if words.param else None
+    return EngineRefused(message, status=status, param=param, code=words.code)

@@ -33,14 +33,16 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct):
+    """What must be known of an event."""
+
     model: str | None = None
     choices: list[_Choice] = []
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+_decode = msgspec.json.Decoder(Chunk).decode
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
@@ -101,7 +103,7 @@ class OpenAiStream:
             return None
         return self._done(DONE)
 
-    def _chunk(self, event: bytes, chunk: _Chunk) -> bytes | None:
+    def _chunk(self, event: bytes, chunk: Chunk) -> bytes | None:
         if chunk.usage is not _ABSENT and (usage := read_usage(chunk.usage)):
             self.usage = usage
             if not chunk.choices:
@@ -117,7 +119,7 @@ class OpenAiStream:
                 self._unfinished.add(choice.index)
                 if has_content and len(chunk.choices) == 1:
                     text = choice.text if choice.delta is None else choice.delta.content
-                    self._likeness = Likeness.of(event, text or "", self._with_shown_model(chunk))
+                    self._likeness = Likeness.of(event, text or "", self._as_shown(chunk))
             elif reason == "abort":
                 self.failure = StreamBroken("the engine stopped before the answer was complete")
                 return None
@@ -125,7 +127,7 @@ class OpenAiStream:
                 reworded |= reason in self._finish_reasons
                 self.finish_reason = self._finish_reasons.get(reason, reason)
                 self._unfinished.discard(choice.index)
-        event = self._with_shown_model(chunk)(event)
+        event = self._as_shown(chunk)(event)
         return self._reworded(event) if reworded else event
 
     def _done(self, event: bytes) -> bytes | None:
@@ -142,7 +144,9 @@ class OpenAiStream:
         self.content_events += 1
         return event
 
-    def _with_shown_model(self, chunk: _Chunk) -> Callable[[bytes], bytes]:
+    def _as_shown(self, chunk: Chunk) -> Callable[[bytes], bytes]:
+        """What turns this event, and all that are like it, into what the client sees."""
+
         def show(event: bytes) -> bytes:
             if chunk.model is None or chunk.model == self._shown.model:
                 return event

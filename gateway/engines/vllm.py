@@ -2,20 +2,35 @@
 
 It says `finish_reason: "abort"` and then `[DONE]` when it is killed, sends 200 before it has
 validated, and uses ints for error codes (handled where every engine's errors are read). Older
-versions name some metrics otherwise.
+versions name some metrics otherwise. The `guided_*` fields of old are ignored in silence since
+0.12, so they are sent as the `structured_outputs` that took their place.
 
 Source: vLLM 0.32 on the wire; metric names of 0.9 to 0.33.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
+import msgspec
 from typing_extensions import override
 
 from gateway.engines.adapter import Load
-from gateway.engines.openai import OpenAiAdapter
+from gateway.engines.openai import OpenAiAdapter, is_set
+from gateway.engines.openai_errors import read_words
 from gateway.engines.prometheus import Samples
+from gateway.errors import EngineRefused, GatewayError
+from gateway.wire.ask import Ask
 
+_GUIDED: Mapping[str, str] = MappingProxyType(
+    {
+        "guided_json": "json",
+        "guided_regex": "regex",
+        "guided_choice": "choice",
+        "guided_grammar": "grammar",
+        "guided_whitespace_pattern": "whitespace_pattern",
+    }
+)
 _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
 _KV_USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -30,6 +45,22 @@ class VllmAdapter(OpenAiAdapter):
     health_path: ClassVar[str] = "/health"
     load_path: ClassVar[str | None] = "/metrics"
     finish_reasons = MappingProxyType({"repetition": "stop"})
+
+    @override
+    def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:
+        changes = super().changes(ask)
+        guided = {new: ask.fields[old] for old, new in _GUIDED.items() if is_set(ask, old)}
+        if guided and "structured_outputs" not in ask.fields:
+            changes["structured_outputs"] = msgspec.Raw(msgspec.json.encode(guided))
+            changes |= dict.fromkeys(_GUIDED)
+        return changes
+
+    @override
+    def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
+        if status == 404 and not read_words(body).message:
+            # a route that this model's task does not have: FastAPI's own {"detail": "Not Found"}
+            return EngineRefused("this model does not support this operation", status=404)
+        return super().refusal(status, body, retry_after)
 
     @override
     def load(self, body: bytes) -> Load:

@@ -105,18 +105,20 @@ class _Compiler:
 
     def catalog(self) -> Catalog:
         compiled: dict[str, Model] = {}
+        tagged: list[tuple[Model, str]] = []
         for index, given in enumerate(self._document.models):
             path = f"models[{index}]"
             model = self._model(given, path)
             self._claim(model.name, Target(model), f"{path}.name")
             for number, alias in enumerate(model.aliases):
                 self._claim(alias, Target(model), f"{path}.aliases[{number}]")
-            compiled.setdefault(model.name, model)
+            if compiled.setdefault(model.name, model) is model:
+                tagged.append((model, path))
         # tags come after all names, so that a clash is told at the variant
-        for index, model in enumerate(compiled.values()):
-            self._claim_tags(model, f"models[{index}]")
+        for model, path in tagged:
+            self._claim_tags(model, path)
         self._check_fallbacks(compiled)
-        plans = self._plans()
+        plans = self._plans(compiled)
         return Catalog(compiled, self._names, plans, self._keys(plans))
 
     def _model(self, given: models.Model, path: str) -> Model:
@@ -138,7 +140,8 @@ class _Compiler:
         for number, replica in enumerate(given.replicas):
             where = f"{path}.replicas[{number}]"
             origin = self._origin(replica.url, given.tls, where)
-            key = f"{origin.scheme}://{origin.host}:{origin.port}{origin.base_path}"
+            host = f"[{origin.host}]" if ":" in origin.host else origin.host
+            key = f"{origin.scheme}://{host}:{origin.port}{origin.base_path}"
             name = replica.name or f"r{number}"
             if any(key == other.key for other in replicas):
                 self.problems.append(f"{where}.url: this replica is there already")
@@ -179,8 +182,9 @@ class _Compiler:
             self.problems.append(f'{path}: "{name}" is ambiguous, it is also {owner}')
 
     def _claim_tags(self, model: Model, path: str) -> None:
+        tags = [variant.tag for variant in model.variants]
         for number, variant in enumerate(model.variants):
-            if variant.tag is None:
+            if variant.tag is None or variant.tag in tags[:number]:
                 continue
             for name in (model.name, *model.aliases):
                 where = f"{path}.variants[{number}].quantization"
@@ -196,15 +200,22 @@ class _Compiler:
                 elif given.name in _reachable(fallback, compiled):
                     self.problems.append(f'{where}: "{fallback}" leads back to "{given.name}"')
 
-    def _plans(self) -> dict[str, Plan]:
+    def _plans(self, compiled: Mapping[str, Model]) -> dict[str, Plan]:
         plans: dict[str, Plan] = {}
+        # what a plan is asked about: never an alias
+        own = {variant.name for model in compiled.values() for variant in model.variants}
+        own |= compiled.keys()
         for index, given in enumerate(self._document.plans):
             path = f"plans[{index}]"
             if given.name in plans:
                 self.problems.append(f'{path}.name: the plan "{given.name}" is there already')
             for number, pattern in enumerate(given.models):
-                if not any(fnmatchcase(name, pattern) for name in self._names):
-                    self.problems.append(f'{path}.models[{number}]: no model matches "{pattern}"')
+                if not any(fnmatchcase(name, pattern) for name in own):
+                    alias = self._names.get(pattern)
+                    hint = f'; it is an alias of "{alias.model.name}"' if alias else ""
+                    self.problems.append(
+                        f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
+                    )
             plans[given.name] = Plan(given.name, given.models)
         return plans
 

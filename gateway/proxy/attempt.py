@@ -26,12 +26,18 @@ from gateway.proxy.client import Client
 from gateway.proxy.relay import Relay
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
-from gateway.wire.ask import Ask
+from gateway.wire.ask import Ask, Operation
 from gateway.wire.http import Headers
 
 _MAX_ERROR_BYTES = 256 * 1024
 _ERROR_BODY_S = 5.0
 _LINGER_S = 0.5
+_ID_PREFIX = {
+    Operation.CHAT: "chatcmpl-",
+    Operation.COMPLETION: "cmpl-",
+    Operation.EMBEDDINGS: "embd-",
+    Operation.GENERATE: "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,9 @@ class Attempts:
         try:
             if not 200 <= response.status < 300:
                 raise await _refusal(adapter, response)
-            shown = Shown(ask.model, f"chatcmpl-{call.request_id}", int(self._clock.unix_s()))
+            shown = Shown(
+                ask.model, _ID_PREFIX[ask.operation] + call.request_id, int(self._clock.unix_s())
+            )
             head = ((b"x-request-id", call.request_id.encode()),)
             if ask.stream:
                 await self._stream(
@@ -87,7 +95,7 @@ class Attempts:
                 )
             else:
                 body = await response.read(self._bounds.max_answer_bytes)
-                answer = adapter.answer(ask, body, shown)
+                answer = adapter.answer(ask, body, response.header, shown)
                 account.usage, account.finish_reason = answer.usage, answer.finish_reason
                 client.respond(
                     200,
@@ -111,7 +119,7 @@ class Attempts:
     ) -> None:
         if not (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
             body = await response.read(_MAX_ERROR_BYTES)
-            adapter.answer(ask, body, shown)  # raises what an error body says
+            adapter.answer(ask, body, response.header, shown)  # raises what an error body says
             raise EngineFault("the engine did not stream its answer")
         over = Signal()
         relay = Relay(
@@ -176,7 +184,8 @@ class Attempts:
                 if blocked_s is None:
                     relay.heartbeat()
                 beat_s = now_s + bounds.heartbeat_s
-            await over.wait(min(due_s, beat_s), self._clock)
+            # the first content starts the idle timeout without waking us: look often enough
+            await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
 
 
 class Signal:

@@ -29,6 +29,10 @@ class Dialect(Protocol):
         """One event of a streamed answer; None when this client gets nothing of it."""
         ...
 
+    def status(self, error: GatewayError) -> int:
+        """The status of an error answer."""
+        ...
+
     def error(self, error: GatewayError) -> bytes:
         """The body of an error answer."""
         ...
@@ -51,6 +55,9 @@ class OpenAiDialect:
 
     def event(self, event: bytes) -> bytes | None:
         return event
+
+    def status(self, error: GatewayError) -> int:
+        return error.status
 
     def error(self, error: GatewayError) -> bytes:
         return error_body(error)

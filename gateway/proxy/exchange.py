@@ -158,7 +158,7 @@ def tell(client: Client, call: Call, failure: GatewayError) -> None:
         (b"content-type", b"application/json"),
         *error_headers(failure),
     )
-    client.respond(failure.status, head, call.dialect.error(failure))
+    client.respond(call.dialect.status(failure), head, call.dialect.error(failure))
 
 
 def _bug(call: Call, bug: Exception) -> InternalError:

@@ -47,7 +47,7 @@ class Relay:
         self.last_piece_s = now_s()
         self.last_write_s = self.last_piece_s
         self._client = client
-        self._show = None if dialect.is_verbatim else dialect.event
+        self._show = None if dialect.is_verbatim else event_by_event(dialect.event)
         self._head = head
         self._is_held = True
         self._held = b""
@@ -152,3 +152,12 @@ class Relay:
         self.is_over = True
         self.failure = failure
         self._on_over()
+
+
+def event_by_event(show: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes]:
+    """`show` for what an adapter gives for one event, which may be several."""
+
+    def shown(events: bytes) -> bytes:
+        return b"".join(show(event) or b"" for event in EventSplitter(len(events)).feed(events))
+
+    return shown

@@ -13,6 +13,8 @@ from gateway.auth.keys import Plan
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.fleet.catalog import Catalog, Model, Variant
 
+_LONGEST_ASKED = 400  # more than a name, a colon and a tag
+
 Route = tuple[Variant, ...]
 
 
@@ -59,6 +61,9 @@ def _ordered(model: Model, rng: random.Random) -> Route:
 
 
 def _not_found(catalog: Catalog, asked: str, plan: Plan) -> str:
+    # no name is this long, and looking for similar ones would take its time
+    if len(asked) > _LONGEST_ASKED:
+        return f'model "{asked[:_LONGEST_ASKED]}…" is not served here'
     visible = [name for name in catalog.names if plan.allows(name)]
     base, _, _ = asked.rpartition(":")
     target = catalog.names.get(base)
@@ -69,4 +74,4 @@ def _not_found(catalog: Catalog, asked: str, plan: Plan) -> str:
     near = difflib.get_close_matches(asked, visible, 3, cutoff=0.5)
     near += [name for name in visible if asked.lower() == name.lower() and name not in near]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; GET /v1/models lists what is"
-    return f'model "{asked[:200]}" is not served here{hint}'
+    return f'model "{asked}" is not served here{hint}'

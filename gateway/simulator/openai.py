@@ -380,15 +380,19 @@ class OpenAiFace:
         """A streamed answer."""
         wire.head(200, dict(self.stream_headers), None)
         emitter = Emitter(wire, job.fault)
+        last: str | None = None
+        broken: Broken | None = None
         try:
             self.late_check(job.body)
-            if job.fault is not None and job.fault.name == "error-event-first":
-                raise _simulated(job.fault)
             await self._events(job, generations, emitter)
-        except Broken:
-            await self._last_words(job, emitter)
+        except Broken as struck:
+            broken, last = struck, self._last_words(job)
         except Refused as refused:
-            await emitter.event(self.error_event(refused))
+            last = self.error_event(refused)
+        if last is not None:
+            await emitter.event(last)
+        elif broken is not None:
+            raise broken
         await emitter.done()
         wire.end()
 
@@ -475,6 +479,8 @@ class OpenAiFace:
         self.send(wire, 200, self.json_type, body, self.whole_headers(job, generations))
 
     async def _events(self, job: Job, generations: list[Generation], emitter: Emitter) -> None:
+        if job.fault is not None and job.fault.name == "error-event-first":
+            raise _simulated(job.fault)
         begun: set[int] = set()
         streams = [self.engine.steps(generation, job.fault) for generation in generations]
         async for index, step in _merged(streams):
@@ -501,16 +507,15 @@ class OpenAiFace:
             wire.close()
             raise Broken
 
-    async def _last_words(self, job: Job, emitter: Emitter) -> None:
-        """End the stream in words where the fault does. Raises Broken where it used force."""
+    def _last_words(self, job: Job) -> str | None:
+        """The event in which a fault ends the stream; None when it ends by force."""
         match job.fault:
             case Fault(name="abort-after"):
-                choice = self.chunk_choice(job, 0, Step(0, "", "abort"))
-                await emitter.event(self.chunk(job, [choice]))
+                return self.chunk(job, [self.chunk_choice(job, 0, Step(0, "", "abort"))])
             case Fault(name="error-event-after"):
-                await emitter.event(self.error_event(_simulated(job.fault)))
+                return self.error_event(_simulated(job.fault))
             case _:
-                raise Broken
+                return None
 
     async def _fault_before(self, wire: Wire, fault: Fault) -> None:
         """The faults that come before any answer. Raises Broken."""

@@ -238,14 +238,17 @@ class TgiFace(OpenAiFace):
     async def _native_stream(self, job: Job, generation: Generation, wire: Wire) -> None:
         wire.head(200, dict(self.stream_headers), None)
         emitter = Emitter(wire, job.fault)
+        failed: str | None = None
         try:
             await self._native_events(job, generation, emitter)
         except Broken:
             if job.fault is None or job.fault.name != "error-event-after":
                 wire.close()  # where the fault has not done so: TGI has no word for an abort
                 raise
-            failed = Refused(424, "Request failed during generation: simulated failure")
-            await emitter.event(dumps(self.error(failed)))
+            refused = Refused(424, "Request failed during generation: simulated failure")
+            failed = dumps(self.error(refused))
+        if failed is not None:
+            await emitter.event(failed)
         wire.end()  # without [DONE]
 
     async def _native_events(self, job: Job, generation: Generation, emitter: Emitter) -> None:

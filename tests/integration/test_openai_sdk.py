@@ -3,10 +3,11 @@
 import openai
 import pytest
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
-from tests.support.running import FAST, a_gateway
+from tests.support.running import FAST, a_gateway, running
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
 
 def sdk(url: str, key: str = "sk-test") -> AsyncOpenAI:
@@ -92,10 +93,10 @@ async def test_models_are_listed_with_their_tags() -> None:
 
 
 async def test_an_unknown_model_is_404_and_names_what_is_near(direct: bool) -> None:
-    async with a_gateway(model={"name": "llama-3.1-8b"}, direct=direct) as it:
-        async with sdk(it.url) as client:
-            with pytest.raises(openai.NotFoundError) as missing:
-                await client.chat.completions.create(model="llama-3-8b", messages=HELLO)
+    model = {"name": "llama-3.1-8b"}
+    async with a_gateway(model=model, direct=direct) as it, sdk(it.url) as client:
+        with pytest.raises(openai.NotFoundError) as missing:
+            await client.chat.completions.create(model="llama-3-8b", messages=HELLO)
     assert missing.value.code == "model_not_found"
     assert missing.value.param == "model"
     assert "llama-3.1-8b" in missing.value.message
@@ -128,8 +129,6 @@ async def test_a_plan_limits_the_models(direct: bool) -> None:
             "plans": models_of_plan,
             "keys": keys,
         }
-        from tests.support.running import running  # noqa: PLC0415
-
         async with running(document, direct=direct) as it, sdk(it.url, "sk-a") as client:
             with pytest.raises(openai.PermissionDeniedError) as refused:
                 await client.chat.completions.create(model="m", messages=HELLO)

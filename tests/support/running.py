@@ -1,9 +1,8 @@
 """A whole gateway with simulated engines on real sockets, in the test's own event loop."""
 
-import io
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,19 +23,26 @@ FAST = EngineOptions(
 )
 
 
-class Lines(io.RawIOBase):
+class Lines:
     """Keeps the request log."""
 
     def __init__(self) -> None:
         self.text = b""
 
-    def write(self, line: Any) -> int:
-        self.text += bytes(line)
+    def write(self, line: bytearray, /) -> int:
+        self.text += line
         return len(line)
 
     @property
     def requests(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.text.splitlines()]
+
+
+async def until(is_so: Callable[[], bool], within_s: float) -> None:
+    """Wait for what only other tasks can bring about; TimeoutError when it does not come."""
+    with anyio.fail_after(within_s):
+        while not is_so():  # noqa: ASYNC110  # nothing announces what is waited for
+            await anyio.sleep(0.005)
 
 
 @dataclass(slots=True)
@@ -61,15 +67,11 @@ class Running:
 
     async def settled(self, within_s: float = 2.0) -> None:
         """Wait until nothing is open any more: no call, no lease."""
-        with anyio.fail_after(within_s):
-            while self.gateway.books.open_calls or self.in_flight:
-                await anyio.sleep(0.005)
+        await until(lambda: not self.gateway.books.open_calls and not self.in_flight, within_s)
 
     async def settled_calls(self, within_s: float) -> None:
         """Wait until a call has come and gone."""
-        with anyio.fail_after(within_s):
-            while not self.log.requests:
-                await anyio.sleep(0.005)
+        await until(lambda: bool(self.log.requests), within_s)
 
 
 @asynccontextmanager
@@ -95,13 +97,11 @@ async def running(
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server._serve, [listener])
-            with anyio.fail_after(10):
-                while not server.started:
-                    await anyio.sleep(0.005)
+            await until(lambda: server.started, within_s=10)
             try:
                 yield Running(f"http://127.0.0.1:{port}", port, gateway, server, engines, log)
             finally:
-                server.should_exit = server.force_exit = True
+                server.should_exit = True
     finally:
         listener.close()
 

@@ -16,6 +16,7 @@ from gateway.simulator.faults import HEADER
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from tests.support.raw_http import ask
+from tests.support.running import until
 from tests.support.transcripts import Answered, Asked, compact_json
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -45,12 +46,12 @@ class Simulated:
         lines = _lines({"content-type": "application/json"} | headers)
         return await self.send(Asked("POST", path, lines, text))
 
-    async def chat(self, fault: str = "", **fields: object) -> Answered:
+    async def chat(self, fault: str = "", /, **fields: Any) -> Answered:
         """A chat completion; `fault` travels as header."""
         body: dict[str, object] = {"messages": HELLO} | fields
         return await self.post(CHAT, body, **({HEADER: fault} if fault else {}))
 
-    async def complete(self, fault: str = "", **fields: object) -> Answered:
+    async def complete(self, fault: str = "", /, **fields: Any) -> Answered:
         """A text completion."""
         body: dict[str, object] = {"prompt": "Hello world"} | fields
         return await self.post(COMPLETIONS, body, **({HEADER: fault} if fault else {}))
@@ -62,9 +63,11 @@ class Simulated:
 
     async def until(self, outcome: str) -> None:
         """Wait until the last request has come to this end."""
-        with anyio.fail_after(5):
-            while not self.engine.requests or self.engine.requests[-1].outcome != outcome:
-                await anyio.sleep(0.001)
+        await until(lambda: self.engine.requests[-1].outcome == outcome, within_s=5)
+
+    def is_idle(self) -> bool:
+        """No request is open in the engine, and none of its memory is held."""
+        return not self.engine.is_busy and self.engine.scheduler.cache.used == 0
 
 
 @asynccontextmanager

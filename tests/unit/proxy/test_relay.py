@@ -55,10 +55,18 @@ def test_events_reach_the_client_byte_for_byte_and_at_once() -> None:
     sent = [ROLE, WORD, STOP, USAGE, DONE]
     for event in sent:
         bench.relay.data(event)
-    assert bench.client.writes == sent
+    assert bench.client.writes == [ROLE + WORD, STOP, USAGE, DONE]
     assert bench.client.status == 200
     assert bench.relay.is_over
     assert bench.failure is None
+
+
+def test_the_role_waits_for_the_first_content() -> None:
+    bench = Bench()
+    bench.relay.data(ROLE)
+    assert not bench.client.has_started
+    bench.relay.data(WORD)
+    assert bench.client.writes == [ROLE + WORD]
 
 
 def test_events_that_arrive_together_leave_together() -> None:
@@ -69,10 +77,10 @@ def test_events_that_arrive_together_leave_together() -> None:
 
 def test_part_of_an_event_waits_for_the_rest() -> None:
     bench = Bench()
-    bench.relay.data(ROLE + WORD[:20])
-    assert bench.client.body == ROLE
-    bench.relay.data(WORD[20:])
+    bench.relay.data(ROLE + WORD + WORD[:20])
     assert bench.client.body == ROLE + WORD
+    bench.relay.data(WORD[20:])
+    assert bench.client.body == ROLE + WORD + WORD
 
 
 def test_usage_is_kept_for_us_when_the_client_did_not_ask() -> None:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.integration
 WAYS = ("header", "injected")
 
 
-async def met(it: Simulated, fault: str, way: str, **fields: object) -> Answered:
+async def met(it: Simulated, fault: str, way: str, **fields: Any) -> Answered:
     """A chat that meets a fault, asked for by header or injected beforehand over HTTP."""
     if way == "header":
         return await it.chat(fault, **fields)
@@ -37,8 +38,7 @@ async def met(it: Simulated, fault: str, way: str, **fields: object) -> Answered
 async def is_well(it: Simulated) -> None:
     """The next request works, and nothing is left of the ones before."""
     assert (await it.chat()).status == 200
-    assert not it.engine.is_busy
-    assert it.engine.scheduler.cache.used == 0
+    assert it.is_idle()
 
 
 @pytest.fixture(params=WAYS)
@@ -445,8 +445,7 @@ async def test_a_client_that_leaves_frees_its_request() -> None:
             OpenAnswer, it.engine.url, Asked("POST", CHAT, (), body), 5
         )
         await anyio.to_thread.run_sync(stream.piece)
-        assert it.engine.is_busy
         stream.close()
         await it.until("client_left")
-        assert not it.engine.is_busy
+        assert it.is_idle()
         assert it.engine.counts.finished == {}

@@ -244,10 +244,10 @@ class TestOtherPaths:
         ended = 'finished_reason="length",model_name="sim"} 1.0'
         assert f'vllm:request_success_total{{engine="0",{ended}' in text
         assert "vllm:generation_tokens_total" in text
-        assert await_free(text)
+        assert is_free(text)
 
 
-def await_free(metrics: str) -> bool:
+def is_free(metrics: str) -> bool:
     """Nothing runs, nothing waits, nothing is held."""
     load = VllmAdapter().load(metrics.encode())
     return (load.running, load.waiting, load.kv_cache_used_ratio) == (0, 0, 0)

@@ -54,7 +54,7 @@ def test_everything_logged_comes_out_as_json_with_its_exception() -> None:
     output = io.StringIO()
     configure_logging("info", output)
     try:
-        raise RuntimeError("boom")
+        raise RuntimeError("boom")  # noqa: TRY301  # a stack to log
     except RuntimeError:
         logging.getLogger("anything").exception("bug")
     line = json.loads(output.getvalue())

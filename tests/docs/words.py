@@ -1,0 +1,83 @@
+"""What the generated pages say beyond the code: advice for each failure, words for each field."""
+
+from gateway import errors
+from gateway.errors import GatewayError
+
+_TRY_LATER = "Try again after `retry-after`. If it lasts, look at the engine's own log."
+
+# what whoever meets it can do
+ADVICE: dict[type[GatewayError], str] = {
+    errors.InvalidRequest: "Correct the field that `param` names.",
+    errors.RequestTooLarge: "Send less, or raise `server.max_body_bytes`.",
+    errors.RequestTooSlow: "Send the body faster, or raise `server.body_read_s`.",
+    errors.UnsupportedContentType: "Send `content-type: application/json`, not compressed.",
+    errors.PathNotFound: "Check the base URL: OpenAI's paths begin with `/v1`.",
+    errors.MethodNotAllowed: "Use the method that the `allow` header names.",
+    errors.Unauthenticated: "Send `Authorization: Bearer KEY` with a key of this gateway.",
+    errors.ModelNotAllowed: "Ask for a model of `GET /v1/models`, or have it added to your plan.",
+    errors.ModelNotFound: "Use a name of `GET /v1/models`; the message says what is near.",
+    errors.RateLimited: "Wait for `retry-after`, or have the plan's limits raised.",
+    errors.ClientGone: "Nothing: the client hung up. Many of them suggest its timeout is short.",
+    errors.EngineUnreachable: "Is the engine running, and its `url` right? "
+    "Other replicas were tried first.",
+    errors.ConnectionLost: "Did the engine crash or restart? Look at its log at this time.",
+    errors.EngineSilent: "Is the engine overloaded? Else raise `timeouts.first_byte_s`.",
+    errors.EngineOverloaded: "Try again after `retry-after`. If it lasts, add replicas.",
+    errors.EngineDraining: _TRY_LATER,
+    errors.EngineFault: "Look at the engine's own log at this time.",
+    errors.EngineMisconfigured: "Check `served_model` and `api_key` of the variant.",
+    errors.EngineRefused: "Correct the request as the message says: it is the engine's own.",
+    errors.StreamBroken: "Ask again; look at the engine's log for a crash at this time.",
+    errors.StreamStalled: "Ask again; if it happens often, look at the engine, "
+    "or raise `timeouts.idle_s`.",
+    errors.DeadlineExceeded: "Ask for fewer tokens, or raise `timeouts.total_s`.",
+    errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
+    errors.Draining: "Try again: another gateway process will answer.",
+    errors.InternalError: "Report it with the id in the message; the log has the stack.",
+    errors.ConfigInvalid: "Never sent to clients: `gateway check` lists every problem.",
+}
+
+# log events: when it is written
+EVENTS: dict[str, str] = {
+    "request": "A call has ended, however it ended. One line for each call.",
+    "draining": "Shutdown has begun: no new calls, those that run go on.",
+    "config_reloaded": "A changed configuration file serves now.",
+    "config_refused": "A changed configuration file is wrong: the old one goes on serving.",
+    "replica_state": "A replica's condition has changed.",
+    "no_keys_configured": "The file has no `keys`: whoever reaches the gateway may call.",
+    "limits_not_enforced": "A plan has limits that this version does not count.",
+    "bug": "A failure of the gateway itself, with its stack.",
+}
+
+# log fields: what it holds
+FIELDS: dict[str, str] = {
+    "request_id": "The call's `x-request-id`: the client's own, or ours.",
+    "operation": "`chat`, `text_completion`, `embeddings` or `generate_content`.",
+    "caller": "The name of the key that called; `anonymous` without keys.",
+    "model": "The model that answered, or was tried last.",
+    "variant": "Its variant: `model:tag`.",
+    "replica": "Its replica, by name.",
+    "attempts": "Replicas tried.",
+    "outcome": "`ok`, `client_error`, `engine_error`, `gateway_error` or `client_gone`.",
+    "status": "The HTTP status; of a failed stream, what it would have been.",
+    "error_code": "The failure's code: see [errors](errors.md).",
+    "error_source": "Whose fault: `client`, `engine` or `gateway`.",
+    "error_cause": "The message the client got.",
+    "finish_reason": "Why the engine stopped, in its words.",
+    "stream": "Whether the answer was a stream.",
+    "sdk_retry": "How often the client's SDK had tried before.",
+    "ttft_ms": "Milliseconds from the call's arrival to the first content, streams only.",
+    "duration_ms": "Milliseconds from the call's arrival to its end.",
+    "prompt_tokens": "Tokens read, as the engine counted.",
+    "completion_tokens": "Tokens written, as the engine counted; "
+    "events with content where it did not.",
+    "cached_tokens": "Part of the tokens read that came from the engine's cache.",
+    "body_bytes": "Size of the request body.",
+    "trace_id": "The trace of the client's `traceparent`.",
+    "reason": "Why; of a bug, the id that the client saw.",
+    "state": "The condition: `ready`, `loading`, `asleep`, `unhealthy` or `unknown`.",
+    "problems": "Everything that is wrong with the file.",
+    "models": "How many models serve.",
+    "in_flight": "Calls that still run.",
+    "grace_s": "Seconds that they have.",
+}
