@@ -121,6 +121,13 @@ class LlamaCppFace(OpenAiFace):
         return Refused(400, f"Field '{name}': type must be {wanted}, but is {given}")
 
     @override
+    def check_types(self, body: Body) -> None:
+        given = body.get("stop")
+        if not isinstance(given, str | list | None):
+            body = {name: value for name, value in body.items() if name != "stop"}
+        super().check_types(body)
+
+    @override
     def check(self, body: Body) -> None:
         """Whatever the values, it takes them."""
 

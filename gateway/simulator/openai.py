@@ -157,6 +157,10 @@ class OpenAiFace:
         """The body is no JSON, by position `at`."""
         return Refused(400, f"Invalid JSON: {problem}")
 
+    def too_deep(self) -> Refused:
+        """The body is nested too deeply to be read."""
+        return self.not_json("nested too deeply", 0)
+
     def not_an_object(self, body: object) -> Refused:
         """The body is JSON, but no object."""
         return Refused(400, "the body must be an object")
@@ -354,7 +358,8 @@ class OpenAiFace:
         self.check(body)
         prompts = self.prompts_of(body, is_chat=is_chat)
         longest = max(map(len, prompts))
-        given = body.get("stop") or []
+        given = body.get("stop")
+        given = given if isinstance(given, str | list) and given else []
         options = body.get("stream_options") or {}
         return Job(
             body=body,
@@ -363,7 +368,7 @@ class OpenAiFace:
             model=model,
             prompts=prompts,
             max_tokens=self.answer_tokens(body, longest),
-            stops=tuple(stop for stop in ([given] if isinstance(given, str) else given) if stop),
+            stops=tuple(stop for stop in given if stop) if isinstance(given, list) else (given,),
             n=max(1, body.get("n") or 1),
             include_usage=bool(options.get("include_usage")),
             fault=fault,
@@ -437,8 +442,10 @@ class OpenAiFace:
             body = json.loads(request.body)
         except json.JSONDecodeError as exc:
             raise self.not_json(exc.msg, exc.pos) from exc
-        except (UnicodeDecodeError, RecursionError) as exc:
-            raise self.not_json(type(exc).__name__, 0) from exc
+        except UnicodeDecodeError as exc:
+            raise self.not_json("not UTF-8", exc.start) from exc
+        except RecursionError as exc:
+            raise self.too_deep() from exc
         if not isinstance(body, dict):
             raise self.not_an_object(body)
         return body

@@ -117,6 +117,12 @@ class TgiFace(OpenAiFace):
         return ""
 
     @override
+    def job(self, request: Request, body: Body, fault: Fault | None, *, is_chat: bool) -> Job:
+        job = super().job(request, body, fault, is_chat=is_chat)
+        job.n = 1  # whatever was asked for
+        return job
+
+    @override
     def check(self, body: Body) -> None:
         stop = body.get("stop")
         if isinstance(stop, str):

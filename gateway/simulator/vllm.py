@@ -24,6 +24,7 @@ _KINDS: Final = {
     429: "TooManyRequestsError",
     503: "Service Unavailable",
 }
+_DETAIL: Final = "detail"  # said by its web framework, before all else
 _INVALID: Final = "Bad Request"  # what its parser says no to, before vLLM itself looks
 
 
@@ -64,6 +65,8 @@ class VllmFace(OpenAiFace):
     def error(self, refused: Refused) -> Body:
         if refused.status == 401:
             return {"error": "Unauthorized"}
+        if refused.kind == _DETAIL:
+            return {"detail": refused.message}
         return {
             "error": {
                 "message": refused.message,
@@ -76,11 +79,15 @@ class VllmFace(OpenAiFace):
     @override
     def body_of(self, request: Request) -> Body:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind and kind != "application/json":
+        if kind != "application/json":
             raise _invalid("Unsupported Media Type: Only 'application/json' is allowed", None)
         if not request.body:
             raise _invalid("Field required", "body")
         return super().body_of(request)
+
+    @override
+    def too_deep(self) -> Refused:
+        return Refused(400, "There was an error parsing the body", kind=_DETAIL)
 
     @override
     def not_json(self, problem: str, at: int) -> Refused:
@@ -125,9 +132,11 @@ class VllmFace(OpenAiFace):
         stop = body.get("stop")
         if isinstance(stop, list) and len(stop) > _MAX_STOPS:
             raise _invalid(f"List should have at most {_MAX_STOPS} items", "body.stop")
+        if stop == "" or (isinstance(stop, list) and "" in stop):
+            raise Refused(400, "stop cannot contain an empty string.")
         n = body.get("n")
         if n is not None and n < 1:
-            raise Refused(400, f"n must be at least 1, got {n}.", param="n")
+            raise Refused(400, f"n must be at least 1, got {n}.")
         if (n or 1) > 1 and body.get("temperature") == 0:
             raise Refused(400, f"n must be 1 when using greedy sampling, got {n}.")
 
@@ -141,21 +150,30 @@ class VllmFace(OpenAiFace):
 
     @override
     def answer_tokens(self, body: Body, prompt: int) -> int:
-        asked, limit = asked_tokens(body) or 0, self.options.context_tokens
-        if asked > limit:
+        asked, limit = asked_tokens(body), self.options.context_tokens
+        if asked is not None and asked > limit:
+            newer = "max_completion_tokens"
+            field = "max_tokens" if body.get(newer) is None else newer
             raise Refused(
                 400,
-                f"max_tokens={asked} cannot be greater than max_model_len={limit}. "
+                f"{field}={asked} cannot be greater than max_model_len={limit}. "
                 "Please request fewer output tokens.",
-                param="max_tokens",
+                param=field,
             )
-        return super().answer_tokens(body, prompt)
+        if prompt >= limit:
+            raise self.too_long(prompt, 0)
+        return min(limit - prompt, asked or self.options.answer_tokens)  # what does not fit is cut
 
     @override
     def too_long(self, prompt: int, asked: int) -> Refused:
-        refused = super().too_long(prompt, asked)
-        refused.param = "input_tokens"
-        return refused
+        limit = self.options.context_tokens
+        return Refused(
+            400,
+            f"This model's maximum context length is {limit} tokens. However, your prompt "
+            f"contains at least {prompt} input tokens, which exceeds this limit even without "
+            "any output tokens. Please reduce the length of the input prompt.",
+            param="input_tokens",
+        )
 
     @override
     def continues(self, messages: Sequence[Body], body: Body) -> bool:
@@ -174,8 +192,16 @@ class VllmFace(OpenAiFace):
         if is_chat and given:
             ids = token_ids(given)
             if ids is None:
-                raise self.wrong_type("kv_transfer_params", "list of token ids", "other")
+                raise Refused(
+                    400,
+                    "`kv_transfer_params['prompt_token_ids']` must be a non-empty list of "
+                    "non-negative integers.",
+                    param="kv_transfer_params.prompt_token_ids",
+                )
             return (ids,)
+        if not is_chat and not body.get("prompt"):
+            message = "Either prompt or prompt_embeds must be provided and non-empty."
+            raise Refused(400, message, param=None if body.get("prompt") == [] else "prompt")
         return super().prompts_of(body, is_chat=is_chat)
 
     @override

@@ -60,6 +60,8 @@ async def test_a_token_that_shows_nothing_is_not_sent() -> None:
         {"temperature": -3},
         {"stream_options": {"include_usage": True}},
         {"stop": list("abcdef")},
+        {"stop": {"a": 1}},
+        {"stop": ""},
     ],
 )
 async def test_it_takes_what_others_refuse(fields: dict[str, object]) -> None:

@@ -24,6 +24,7 @@ from tests.support.transcripts import Answered, Asked, compact_json
 pytestmark = pytest.mark.integration
 
 WAYS = ("header", "injected")
+JSON = (("content-type", "application/json"),)
 
 
 async def met(it: Simulated, fault: str, way: str, **fields: Any) -> Answered:
@@ -185,7 +186,7 @@ class TestRefusals:
             await anyio.connect_tcp("127.0.0.1", int(it.engine.url.rpartition(":")[2])) as stream,
         ):
             await stream.send(
-                b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 4\r\n\r\n\xff\xfe\xfd\xfc"
+                b'POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 4\r\n\r\n"\xff\xff"'
             )
             with anyio.fail_after(5):
                 assert (await stream.receive()).startswith(b"HTTP/1.1 400 ")
@@ -429,7 +430,7 @@ async def test_an_answer_that_is_aborted_says_so() -> None:
     async with an_engine(inter_token_s=0.01, answer_tokens=500) as it:
         body = compact_json({"messages": HELLO, "stream": True})
         stream = await anyio.to_thread.run_sync(
-            OpenAnswer, it.engine.url, Asked("POST", CHAT, (), body), 5
+            OpenAnswer, it.engine.url, Asked("POST", CHAT, JSON, body), 5
         )
         for _ in range(3):
             await anyio.to_thread.run_sync(stream.piece)
@@ -442,7 +443,7 @@ async def test_a_client_that_leaves_frees_its_request() -> None:
     async with an_engine(inter_token_s=0.01, answer_tokens=500) as it:
         body = compact_json({"messages": HELLO, "stream": True})
         stream = await anyio.to_thread.run_sync(
-            OpenAnswer, it.engine.url, Asked("POST", CHAT, (), body), 5
+            OpenAnswer, it.engine.url, Asked("POST", CHAT, JSON, body), 5
         )
         await anyio.to_thread.run_sync(stream.piece)
         stream.close()

@@ -56,6 +56,10 @@ class TestMessages:
             rest = json_of(await it.chat(messages=begun, max_tokens=3))
         assert whole.startswith(whole[:20] + rest["choices"][0]["message"]["content"])
 
+    async def test_there_is_one_choice_whatever_was_asked_for(self) -> None:
+        async with an_engine(engine="tgi") as it:
+            assert len(json_of(await it.chat(n=3))["choices"]) == 1
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -95,8 +99,9 @@ class TestMessages:
         assert answered.header("content-type") == "text/plain; charset=utf-8"
 
     async def test_overload_is_a_429(self) -> None:
-        async with an_engine(engine="tgi", max_num_seqs=1, max_queued=0) as it:
-            answered = await it.chat(n=2)
+        async with an_engine(engine="tgi", max_num_seqs=1, max_queued=0, inter_token_s=0.05) as it:
+            it.engine.begin((1,), 1000, ())
+            answered = await it.chat()
         assert (answered.status, answered.header("retry-after")) == (429, None)
         assert json_of(answered) == {"error": "Model is overloaded", "error_type": "overloaded"}
 

@@ -134,12 +134,20 @@ class TestRefusals:
             ({"max_tokens": 0}, 400, "BadRequestError", "max_tokens"),
             ({"max_completion_tokens": 0}, 400, "BadRequestError", "max_tokens"),
             ({"max_tokens": 9000}, 400, "BadRequestError", "max_tokens"),
-            ({"max_tokens": 8192}, 400, "BadRequestError", "input_tokens"),
+            ({"max_completion_tokens": 9000}, 400, "BadRequestError", "max_completion_tokens"),
+            ({"messages": [{"content": "Z" * 60_000}]}, 400, "BadRequestError", "input_tokens"),
+            ({"stop": ""}, 400, "BadRequestError", None),
+            ({"stop": ["a", ""]}, 400, "BadRequestError", None),
             ({"stop": ["a", "b", "c", "d", "e"]}, 400, "Bad Request", "body.stop"),
-            ({"n": 0}, 400, "BadRequestError", "n"),
+            ({"n": 0}, 400, "BadRequestError", None),
             ({"n": 2, "temperature": 0}, 400, "BadRequestError", None),
             ({"continue_final_message": True}, 400, "BadRequestError", None),
-            ({"kv_transfer_params": {"prompt_token_ids": "abc"}}, 400, "Bad Request", None),
+            (
+                {"kv_transfer_params": {"prompt_token_ids": "abc"}},
+                400,
+                "BadRequestError",
+                "kv_transfer_params.prompt_token_ids",
+            ),
             ({"logit_bias": {"-7": 1}}, 400, "BadRequestError", "logit_bias"),
             ({"logit_bias": {"some": 1}}, 400, "BadRequestError", "logit_bias"),
         ],
@@ -163,6 +171,22 @@ class TestRefusals:
         async with an_engine() as it:
             error = json_of(await it.post(CHAT, body))["error"]
         assert (error["code"], error["type"], error["param"]) == (400, "Bad Request", param)
+
+    async def test_a_body_nested_without_end_is_not_even_parsed(self) -> None:
+        async with an_engine() as it:
+            answered = await it.post(CHAT, "[" * 200_000)
+        assert (answered.status, list(json_of(answered))) == (400, ["detail"])
+
+    @pytest.mark.parametrize(("prompt", "param"), [(None, "prompt"), ("", "prompt"), ([], None)])
+    async def test_a_completion_needs_a_prompt(self, prompt: object, param: str | None) -> None:
+        async with an_engine() as it:
+            answered = await it.complete(prompt=prompt)
+        assert (answered.status, json_of(answered)["error"]["param"]) == (400, param)
+
+    async def test_an_answer_that_does_not_fit_is_cut(self) -> None:
+        async with an_engine(max_model_len=40) as it:
+            usage = json_of(await it.complete(prompt="Z" * 60, max_tokens=40))["usage"]
+        assert (usage["prompt_tokens"], usage["total_tokens"]) == (10, 40)
 
     async def test_only_json_is_taken(self) -> None:
         async with an_engine() as it:
