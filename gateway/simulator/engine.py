@@ -77,6 +77,7 @@ class SimulatedEngine:
         self._faults = FaultBox()
         self._generations: dict[int, Generation] = {}
         self._wake = anyio.Event()
+        self._idle = anyio.Event()
 
     def inject(
         self,
@@ -134,6 +135,8 @@ class SimulatedEngine:
         """The request is over; `reason` None when its client left. Idempotent."""
         if self._generations.pop(id(generation.work), None) is None:
             return
+        if not self._generations:
+            self._idle.set()
         self.scheduler.remove(generation.work)
         self.counts.prompt_tokens += len(generation.work.prompt)
         self.counts.generated_tokens += generation.work.produced
@@ -150,6 +153,12 @@ class SimulatedEngine:
     def is_busy(self) -> bool:
         """Whether any answer is not told to its end."""
         return bool(self._generations)
+
+    async def idle(self) -> None:
+        """Wait until every answer is told to its end."""
+        while self._generations:
+            self._idle = anyio.Event()
+            await self._idle.wait()
 
     def steps(self, generation: Generation, fault: Fault | None) -> AsyncIterator[Step]:
         """A generation's tokens in their time, or as many times slower as the fault says."""

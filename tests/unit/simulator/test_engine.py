@@ -105,6 +105,19 @@ async def test_no_token_is_computed_after_the_last_however_slowly_it_is_read() -
     assert not engine.scheduler.running
 
 
+async def test_who_waits_for_an_idle_engine_waits_for_its_last_answer() -> None:
+    engine = an_engine()
+    with anyio.fail_after(5):
+        await engine.idle()
+        one, two = begun(engine), begun(engine)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.idle)
+            await anyio.lowlevel.checkpoint()
+            engine.finish(one, "stop")
+            assert engine.is_busy
+            engine.finish(two, "stop")
+
+
 async def test_an_idle_engine_wakes_for_a_new_request() -> None:
     engine = an_engine()
     async with running(engine):
