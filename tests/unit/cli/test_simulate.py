@@ -46,7 +46,8 @@ def test_a_port_that_is_taken_says_so() -> None:
 
 
 @pytest.mark.integration
-def test_it_serves_until_it_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["vllm", "tgi"])
+def test_it_serves_until_it_is_told_to_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads that it serves may end it at once: it listens for that by then."""
     said: list[str] = []
 
@@ -55,6 +56,6 @@ def test_it_serves_until_it_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> N
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(typer, "echo", echo)
-    outcome = run_command("simulate", "--port", "0", "--engine", "tgi", "--fault", "drip")
+    outcome = run_command("simulate", "--port", "0", "--engine", kind, "--fault", "drip")
     assert outcome.code == 0
-    assert said[0].startswith("simulated tgi at http://127.0.0.1:")
+    assert said[0].startswith(f"simulated {kind} at http://127.0.0.1:")

@@ -11,6 +11,7 @@ from gateway.simulator.server import Handler, Request, SimulatedServer, Wire, li
 
 pytestmark = pytest.mark.integration
 
+MORE_THAN_SOCKETS_HOLD = 64_000_000
 GET = b"GET /%b HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
@@ -289,8 +290,8 @@ async def test_a_slow_reader_of_the_last_answer_slows_the_next_one_down() -> Non
 
     async def handler(request: Request, wire: Wire) -> None:
         if request.path == "/one":
-            wire.head(200, {}, 4_000_000)
-            wire.piece(b"x" * 4_000_000)
+            wire.head(200, {}, MORE_THAN_SOCKETS_HOLD)
+            wire.piece(b"x" * MORE_THAN_SOCKETS_HOLD)
         else:
             begun.set()
             await wire.drain()
