@@ -111,6 +111,7 @@ class ScriptedServer:
         self.open_connections = 0
         self._scripts = scripts
         self._playing: set[asyncio.Task[None]] = set()
+        self._has_closed = asyncio.Event()
 
     @property
     def connections(self) -> int:
@@ -125,7 +126,8 @@ class ScriptedServer:
         """Wait until this many connections are open, no more."""
         with anyio.fail_after(2):
             while self.open_connections > open_connections:
-                await anyio.sleep(0.005)
+                self._has_closed.clear()
+                await self._has_closed.wait()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(self, reader, writer)
@@ -147,13 +149,12 @@ class ScriptedServer:
             writer.transport.abort()
             self.open_connections -= 1
             self._playing.discard(task)
+            self._has_closed.set()
 
     async def stop(self) -> None:
         for task in list(self._playing):
             task.cancel()
-        with anyio.fail_after(2):
-            while self._playing:
-                await anyio.sleep(0)
+        await self.settled()
 
 
 @dataclass(frozen=True, slots=True)

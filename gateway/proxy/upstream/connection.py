@@ -251,7 +251,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
         response = self._response
         if response is not None and not self._is_head_complete:
-            response.headers.setdefault(name.lower(), value)
+            # llhttp leaves the white space behind a value
+            response.headers.setdefault(name.lower(), value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         response, parser = self._response, self._parser

@@ -7,14 +7,12 @@ also where a kept-alive connection broke inside the head, since httpx does not t
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import anyio
-import anyio.abc
 import httpx
 
 from gateway.errors import (
@@ -37,8 +35,16 @@ _BROKE_OFF = ("peer closed connection", "Server disconnected")
 Job = Callable[[], Coroutine[Any, Any, None]]
 
 
+class _Socket(Protocol):
+    async def aclose(self) -> None: ...
+
+
 class HttpxUpstream:
-    """An `Upstream` with one httpx client for each origin."""
+    """An `Upstream` with one httpx client for each connection.
+
+    httpx loses connections that are cancelled in an unlucky moment; a client of its own can be
+    closed whatever happened to it.
+    """
 
     def __init__(
         self,
@@ -47,13 +53,10 @@ class HttpxUpstream:
         max_idle_per_origin: int = 512,
         keepalive_expiry_s: float = 4.0,
     ) -> None:
-        self._kept = httpx.Limits(
-            max_connections=max_connections_per_origin,
-            max_keepalive_connections=max_idle_per_origin,
-            keepalive_expiry=keepalive_expiry_s,
-        )
-        self._single = httpx.Limits(max_keepalive_connections=0)
-        self._clients: dict[tuple[Origin, bool], httpx.AsyncClient] = {}
+        self._max_connections = max_connections_per_origin
+        self._max_idle = max_idle_per_origin
+        self._expiry_s = keepalive_expiry_s
+        self._places: dict[Origin, _Place] = {}
         self._tasks = anyio.create_task_group()
         self._is_closed = False
 
@@ -72,56 +75,41 @@ class HttpxUpstream:
         try:
             await self._tasks.__aexit__(None, None, None)
         finally:
-            with anyio.move_on_after(_CLOSE_S, shield=True):
-                for client in self._clients.values():
-                    await client.aclose()
+            for place in self._places.values():
+                for line in list(place.lines):
+                    await place.drop(line)
 
     async def send(
         self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
     ) -> "HttpxResponse":
-        sending = _Sending(connect_s, first_byte_s)
-        try:
-            return await self._send(origin, request, sending)
-        except ConnectionLost:
-            if sending.connects:
-                raise
-        # the engine closed it while it was idle: once more, on a connection that was never used
-        fresh = _Sending(connect_s, first_byte_s)
-        return await self._send(origin, request, fresh, keep=False)
-
-    async def _send(
-        self, origin: Origin, request: UpstreamRequest, sending: "_Sending", *, keep: bool = True
-    ) -> "HttpxResponse":
-        outgoing = _outgoing(origin, request, sending.trace)
-        try:
-            client = self._client(origin, keep=keep)
-            with anyio.fail_after(sending.connect_s) as sending.scope:
-                response = await client.send(outgoing, stream=True)
-        except TimeoutError as exc:
-            raise sending.overdue() from exc
-        except httpx.TransportError as exc:
-            raise _named(exc) from exc
-        except (OSError, UnicodeError) as exc:
-            raise EngineUnreachable("the engine could not be reached") from exc
-        answer = HttpxResponse(response, self._start)
-        if answer.is_acceptable:
-            return answer
-        answer.close()
-        raise EngineFault("the head of the engine's answer is too large, or no answer")
-
-    def _client(self, origin: Origin, *, keep: bool) -> httpx.AsyncClient:
-        """One for each origin, so that its bounds are the origin's own."""
-        client = self._clients.get((origin, keep))
-        if client is None:
-            trust = True if origin.ca_file is None else _trust(origin.ca_file)
-            client = self._clients[origin, keep] = httpx.AsyncClient(
-                verify=trust,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=httpx.Timeout(None),  # ours are deadlines of the whole, not of each step
-                limits=self._kept if keep else self._single,
+        place = self._places.get(origin)
+        if place is None:
+            place = self._places[origin] = _Place(
+                origin, self._max_connections, self._max_idle, self._expiry_s
             )
-        return client
+        message = _message(origin, request)
+        connect_by_s = anyio.current_time() + connect_s
+        line = await place.take(connect_by_s)
+        try:
+            response = await line.send(message, connect_by_s, first_byte_s)
+        except ConnectionLost:
+            await place.drop(line)
+            if line.is_fresh:
+                raise
+        except BaseException:
+            await place.drop(line)
+            raise
+        else:
+            return HttpxResponse(response, place, line, self._start)
+        # the engine closed it while it was idle: once more, on one that was never used
+        connect_by_s = anyio.current_time() + connect_s
+        line = await place.take(connect_by_s, unused=True)
+        try:
+            response = await line.send(message, connect_by_s, first_byte_s)
+        except BaseException:
+            await place.drop(line)
+            raise
+        return HttpxResponse(response, place, line, self._start)
 
     def _start(self, job: Job) -> None:
         """Do something that nobody waits for, for as long as this upstream is open."""
@@ -129,28 +117,140 @@ class HttpxUpstream:
             self._tasks.start_soon(job)
 
 
+class _Place:
+    """The connections to one origin. The newest idle one is used first."""
+
+    def __init__(
+        self, origin: Origin, max_connections: int, max_idle: int, expiry_s: float
+    ) -> None:
+        self.lines: set[_Line] = set()
+        self._idle: list[_Line] = []
+        self._origin = origin
+        self._room = anyio.Semaphore(max_connections)
+        self._max_idle = max_idle
+        self._expiry_s = expiry_s
+        self._trust: ssl.SSLContext | None = None
+
+    async def take(self, by_s: float, *, unused: bool = False) -> "_Line":
+        """A connection, perhaps yet to be made. Raises EngineOverloaded when there is no room."""
+        try:
+            with anyio.fail_after(by_s - anyio.current_time()):
+                await self._room.acquire()
+        except TimeoutError as exc:
+            raise EngineOverloaded("all connections to the engine are in use") from exc
+        try:
+            line = self._idle.pop() if self._idle and not unused else self._new()
+        except OSError as exc:
+            self._room.release()
+            raise EngineUnreachable("the engine's authority cannot be read") from exc
+        self.lines.add(line)
+        return line
+
+    def give_back(self, line: "_Line") -> bool:
+        """Whether it is kept; if not, it must be dropped."""
+        is_kept = line in self.lines and len(self._idle) < self._max_idle
+        if is_kept:
+            self._idle.append(line)
+            self._room.release()
+        return is_kept
+
+    async def drop(self, line: "_Line") -> None:
+        if line not in self.lines:
+            return
+        self.lines.remove(line)
+        if line in self._idle:
+            self._idle.remove(line)
+        else:
+            self._room.release()
+        await line.close()
+
+    def _new(self) -> "_Line":
+        if self._origin.scheme == "https" and self._trust is None:
+            self._trust = ssl.create_default_context(cafile=self._origin.ca_file)
+        return _Line(
+            httpx.AsyncClient(
+                verify=self._trust or False,  # False: there is nothing to verify
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(None),  # ours are deadlines of the whole, not of each step
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=self._expiry_s),
+            )
+        )
+
+
+class _Line:
+    """One connection: an httpx client that may have no more. It connects anew where it must.
+
+    `is_fresh`: the last request went over a connection that no other had used.
+    """
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.is_fresh = False
+        self._client = client
+        self._socket: _Socket | None = None
+
+    async def send(
+        self, message: httpx.Request, connect_by_s: float, first_byte_s: float
+    ) -> httpx.Response:
+        """One deadline at a time: to be connected, and from then on to see the answer's head."""
+        self.is_fresh = is_sent = False
+
+        async def follow(event: str, facts: dict[str, Any]) -> None:
+            nonlocal is_sent
+            match event:
+                case "connection.connect_tcp.started":
+                    self.is_fresh = True
+                case "connection.connect_tcp.complete":
+                    self._socket = facts["return_value"]
+                case "http11.send_request_headers.started":
+                    is_sent = True
+                    scope.deadline = anyio.current_time() + first_byte_s
+                case _:
+                    pass
+
+        message.extensions["trace"] = follow
+        try:
+            with anyio.fail_after(connect_by_s - anyio.current_time()) as scope:
+                response = await self._client.send(message, stream=True)
+        except TimeoutError as exc:
+            if is_sent:
+                raise EngineSilent("the engine sent no answer in time") from exc
+            raise EngineUnreachable("no connection to the engine in time") from exc
+        except httpx.TransportError as exc:
+            raise _named(exc) from exc
+        except (OSError, UnicodeError) as exc:
+            raise EngineUnreachable("the engine could not be reached") from exc
+        _check_head(response)
+        return response
+
+    async def close(self) -> None:
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await self._client.aclose()
+            if self._socket is not None:
+                # httpx forgets a socket whose TLS handshake was cancelled
+                await self._socket.aclose()
+
+
 class HttpxResponse:
     """An `UpstreamResponse`. Its body is pulled by whoever reads, or by one task that pushes."""
 
-    def __init__(self, response: httpx.Response, start: Callable[[Job], None]) -> None:
+    def __init__(
+        self, response: httpx.Response, place: _Place, line: _Line, start: Callable[[Job], None]
+    ) -> None:
         self.status = response.status_code
         self._headers: dict[bytes, bytes] = {}
         for name, value in response.headers.raw:
             self._headers.setdefault(name.lower(), value)
         self._response = response
+        self._place = place
+        self._line = line
         self._start = start
         self._sink: BodySink | None = None
         self._pushing = anyio.CancelScope()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._has_ended = False
         self._is_closed = False
-
-    @property
-    def is_acceptable(self) -> bool:
-        """The head is an answer's, and not too large."""
-        raw = self._response.headers.raw
-        head_bytes = sum(len(name) + len(value) + 4 for name, value in raw)
-        return self.status >= 200 and head_bytes <= MAX_HEAD_BYTES
 
     def header(self, name: bytes) -> bytes | None:
         return self._headers.get(name)
@@ -178,28 +278,25 @@ class HttpxResponse:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._sink is None:
+        self._sink = None
+        self._pushing.cancel()
+        if not self._has_ended or not self._place.give_back(self._line):
             self._start(self._drop)
-        else:
-            self._sink = None
-            self._pushing.cancel()
 
     async def _push(self) -> None:
         """Hand the body to the sink, piece by piece, until it ends or nobody wants it."""
         failure: GatewayError | None = ConnectionLost("the gateway closed the connection")
         try:
             with self._pushing:
-                try:
-                    async with aclosing(self._pieces()) as pieces:
-                        async for piece in pieces:
-                            await self._flowing.wait()
-                            if self._sink is not None:
-                                self._sink.data(piece)
-                    failure = None
-                except GatewayError as exc:
-                    failure = exc
+                async with aclosing(self._pieces()) as pieces:
+                    async for piece in pieces:
+                        await self._flowing.wait()
+                        if self._sink is not None:
+                            self._sink.data(piece)
+                failure = None
+        except GatewayError as exc:
+            failure = exc
         finally:
-            await self._drop()
             if self._sink is not None:
                 self._sink.ended(failure)
 
@@ -210,46 +307,15 @@ class HttpxResponse:
         try:
             async for piece in self._response.aiter_bytes():
                 yield piece
+            self._has_ended = True
         except (httpx.TransportError, httpx.DecodingError) as exc:
             raise _named(exc) from exc
 
     async def _drop(self) -> None:
-        """Give the connection back where the body was read to its end, else close it."""
-        with anyio.move_on_after(_CLOSE_S, shield=True):
-            await self._response.aclose()
+        await self._place.drop(self._line)
 
 
-@dataclass(slots=True)
-class _Sending:
-    """How far a request has come; httpx tells through `trace`.
-
-    One deadline at a time: to be connected, and from then on to see the answer's head.
-    """
-
-    connect_s: float
-    first_byte_s: float
-    scope: anyio.CancelScope | None = None
-    connects: bool = False
-    has_connected: bool = False
-
-    async def trace(self, event: str, _: object) -> None:
-        if event == "connection.connect_tcp.started":
-            self.connects = True
-        elif event == "http11.send_request_headers.started" and self.scope is not None:
-            self.has_connected = True
-            self.scope.deadline = anyio.current_time() + self.first_byte_s
-
-    def overdue(self) -> GatewayError:
-        if self.has_connected:
-            return EngineSilent("the engine sent no answer in time")
-        if self.connects:
-            return EngineUnreachable("no connection to the engine in time")
-        return EngineOverloaded("all connections to the engine are in use")
-
-
-def _outgoing(
-    origin: Origin, request: UpstreamRequest, trace: Callable[[str, object], Awaitable[None]]
-) -> httpx.Request:
+def _message(origin: Origin, request: UpstreamRequest) -> httpx.Request:
     target = f"{origin.base_path}{request.path}"
     if not target.isascii() or " " in target or not target.isprintable():
         raise ValueError("the path of a request must be printable ASCII without spaces")
@@ -265,12 +331,17 @@ def _outgoing(
         ],
         content=request.body,
         # the very target: httpx would quote some of what it may hold
-        extensions={"trace": trace, "target": target.encode()},
+        extensions={"target": target.encode()},
     )
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
+def _check_head(response: httpx.Response) -> None:
+    """Raises EngineFault for what httpx lets through."""
+    head_bytes = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
+    if head_bytes > MAX_HEAD_BYTES:
+        raise EngineFault("the head of the engine's answer is too large")
+    if response.status_code < 200:
+        raise EngineFault("what the engine sent is not HTTP")
 
 
 def _named(error: httpx.TransportError | httpx.DecodingError) -> GatewayError:
