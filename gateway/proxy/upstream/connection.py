@@ -101,9 +101,8 @@ class Response:
             return
         self.is_complete = failure is None
         self._failure = failure
-        if not self.head.done():
-            if failure is not None:
-                self.head.set_exception(failure)
+        if failure is not None and not self.head.done():
+            self.head.set_exception(failure)
         elif self._sink is not None:
             self._sink.ended(failure)
         self._wake()

@@ -218,9 +218,9 @@ class _Line:
             raise EngineUnreachable("no connection to the engine in time") from exc
         except httpx.TransportError as exc:
             raise _named(exc) from exc
-        except (OSError, UnicodeError) as exc:
-            raise EngineUnreachable("the engine could not be reached") from exc
-        _check_head(response)
+        head_bytes = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
+        if head_bytes > MAX_HEAD_BYTES:
+            raise EngineFault("the head of the engine's answer is too large")
         return response
 
     async def close(self) -> None:
@@ -333,15 +333,6 @@ def _message(origin: Origin, request: UpstreamRequest) -> httpx.Request:
         # the very target: httpx would quote some of what it may hold
         extensions={"target": target.encode()},
     )
-
-
-def _check_head(response: httpx.Response) -> None:
-    """Raises EngineFault for what httpx lets through."""
-    head_bytes = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
-    if head_bytes > MAX_HEAD_BYTES:
-        raise EngineFault("the head of the engine's answer is too large")
-    if response.status_code < 200:
-        raise EngineFault("what the engine sent is not HTTP")
 
 
 def _named(error: httpx.TransportError | httpx.DecodingError) -> GatewayError:
