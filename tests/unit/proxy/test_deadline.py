@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 
 import anyio
 import anyio.lowlevel
@@ -26,17 +27,15 @@ async def test_what_ends_in_time_is_left_alone() -> None:
 
 
 async def test_what_takes_too_long_is_cut_off_and_named() -> None:
-    with pytest.raises(DeadlineExceeded) as raised:
-        with Deadline(0.01):
-            await forever()
+    with pytest.raises(DeadlineExceeded) as raised, Deadline(0.01):
+        await forever()
     assert isinstance(raised.value.__cause__, asyncio.CancelledError)
     assert cancelling() == 0
 
 
 async def test_a_failure_goes_on_as_itself() -> None:
-    with pytest.raises(EngineFault):
-        with Deadline(5):
-            raise EngineFault("ours")
+    with pytest.raises(EngineFault), Deadline(5):
+        raise EngineFault("ours")
 
 
 async def test_a_failure_while_being_cut_off_goes_on_as_itself() -> None:
@@ -46,18 +45,15 @@ async def test_a_failure_while_being_cut_off_goes_on_as_itself() -> None:
         finally:
             raise EngineFault("ours")
 
-    with pytest.raises(EngineFault):
-        with Deadline(0.01):
-            await fail_when_cancelled()
+    with pytest.raises(EngineFault), Deadline(0.01):
+        await fail_when_cancelled()
     assert cancelling() == 0
 
 
 async def test_what_ends_in_spite_of_being_cut_off_counts_as_done() -> None:
     async def end_when_cancelled() -> None:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await forever()
-        except asyncio.CancelledError:
-            pass
 
     with Deadline(0.01):
         await end_when_cancelled()
@@ -74,11 +70,15 @@ async def test_somebody_else_s_cancellation_is_not_a_deadline() -> None:
 async def test_somebody_else_s_cancellation_in_the_same_moment_wins() -> None:
     task = asyncio.current_task()
     assert task is not None
-    with pytest.raises(asyncio.CancelledError):
+
+    async def be_cancelled_twice() -> None:
         with Deadline(5) as deadline:
             deadline._expire()
             task.cancel()
             await forever()
+
+    with pytest.raises(asyncio.CancelledError):
+        await be_cancelled_twice()
     assert task.uncancel() == 0
 
 
@@ -89,21 +89,26 @@ async def test_a_cancellation_that_was_swallowed_before_does_not_hide_the_deadli
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await anyio.lowlevel.checkpoint()
-    with pytest.raises(DeadlineExceeded):
-        with Deadline(0.01):
-            await forever()
+    with pytest.raises(DeadlineExceeded), Deadline(0.01):
+        await forever()
     assert task.uncancel() == 0
 
 
-async def test_the_inner_of_two_deadlines_is_the_one_that_speaks() -> None:
-    with Deadline(5):
-        with pytest.raises(DeadlineExceeded):
-            with Deadline(0.01):
-                await forever()
-    with pytest.raises(DeadlineExceeded):
-        with Deadline(0.01):
-            with Deadline(5):
-                await forever()
+async def test_the_sooner_of_two_deadlines_is_the_one_that_speaks() -> None:
+    async def run_both(outer_s: float, inner_s: float) -> str:
+        try:
+            with Deadline(outer_s):
+                try:
+                    with Deadline(inner_s):
+                        await forever()
+                except DeadlineExceeded:
+                    return "inner"
+        except DeadlineExceeded:
+            return "outer"
+        return "none"
+
+    assert await run_both(5, 0.01) == "inner"
+    assert await run_both(0.01, 5) == "outer"
     assert cancelling() == 0
 
 
