@@ -9,9 +9,9 @@ import inspect
 import socket
 import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -1131,58 +1131,49 @@ async def test_an_engine_is_not_read_without_bound_before_anyone_wants_its_body(
 # cancelling
 
 
-class _Cancelled:
+class _Cancelled(Generator[Any, Any, Any]):
     """Awaits something, and cancels its own task at the n-th suspension: in it, or as it ends."""
 
     def __init__(self, work: Awaitable[Any], step: int, *, as_it_ends: bool) -> None:
-        self.steps = 0
-        self._work = work
-        self._step = step
+        self._work = work.__await__()
+        self._steps_left = step
         self._as_it_ends = as_it_ends
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._work.__await__()
-        resume: Callable[[], Any] = inner.__next__
-        while True:
-            try:
-                waited = resume()
-            except StopIteration as over:
-                return over.value
-            self.steps += 1
-            if self.steps == self._step:
-                self._cancel(waited)
-            try:
-                yield waited
-                resume = inner.__next__
-            except BaseException as exc:  # noqa: BLE001 - handed on to the work
-                failure = exc
+    def __await__(self) -> Self:
+        return self
 
-                def resume(failure: BaseException = failure) -> Any:
-                    return inner.throw(failure)
+    @override
+    def send(self, value: Any) -> Any:
+        return self._suspended(self._work.send(value))
 
-    def _cancel(self, waited: Any) -> None:
+    @override
+    def throw(self, *failure: Any) -> Any:
+        return self._suspended(self._work.throw(*failure))
+
+    def _suspended(self, waited: Any) -> Any:
+        self._steps_left -= 1
         task = asyncio.current_task()
-        assert task is not None
+        if self._steps_left or task is None:
+            return waited
         if self._as_it_ends and waited is not None:
             waited.add_done_callback(lambda _: task.cancel())
         else:
             task.cancel()
+        return waited
 
 
 async def _cancelled_at(step: int, work: Awaitable[Any], *, as_it_ends: bool) -> bool:
     """Whether `work` was cancelled there; False when it was over before."""
-    was_cancelled = False
 
     async def play() -> None:
-        nonlocal was_cancelled
-        try:
-            await _Cancelled(work, step, as_it_ends=as_it_ends)
-        except asyncio.CancelledError:
-            was_cancelled = True
+        await _Cancelled(work, step, as_it_ends=as_it_ends)
 
+    playing = asyncio.create_task(play())
     with anyio.fail_after(8):
-        await asyncio.create_task(play())
-    return was_cancelled
+        await asyncio.wait({playing})
+    if not playing.cancelled():
+        playing.result()
+    return playing.cancelled()
 
 
 async def _echo(peer: Peer) -> None:

@@ -110,7 +110,7 @@ class ScriptedServer:
         self.failures: list[BaseException] = []
         self.open_connections = 0
         self._scripts = scripts
-        self._playing: set[asyncio.Task[None]] = set()
+        self._playing: set[anyio.CancelScope] = set()
         self._has_closed = asyncio.Event()
 
     @property
@@ -133,27 +133,28 @@ class ScriptedServer:
         peer = Peer(self, reader, writer)
         script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
         self.peers.append(peer)
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._playing.add(task)
         self.open_connections += 1
+        playing = anyio.move_on_after(_PATIENCE_S)
+        self._playing.add(playing)
         try:
-            with anyio.fail_after(_PATIENCE_S):
+            with playing:
                 await script(peer)
                 await peer.gone()
-        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError):
-            pass  # the other side left in the middle of the script, or nobody waits for it
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass  # the other side left in the middle of the script
         except Exception as exc:  # noqa: BLE001 - a mistake in a script is shown by `serving`
             self.failures.append(exc)
         finally:
             peer.is_gone.set()
             writer.transport.abort()
             self.open_connections -= 1
-            self._playing.discard(task)
+            self._playing.discard(playing)
             self._has_closed.set()
 
     async def stop(self) -> None:
-        for task in list(self._playing):
-            task.cancel()
+        """Break every connection off."""
+        for playing in self._playing:
+            playing.cancel()
         await self.settled()
 
 
@@ -189,7 +190,8 @@ async def serving(
         yield Served(server, origin)
     finally:
         listening.close()
-        await server.stop()
+        with anyio.move_on_after(5, shield=True):
+            await server.stop()
     if server.failures:
         raise server.failures[0]
 

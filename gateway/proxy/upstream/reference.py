@@ -72,9 +72,8 @@ class HttpxUpstream:
     ) -> None:
         self._is_closed = True
         self._tasks.cancel_scope.cancel()
-        try:
-            await self._tasks.__aexit__(None, None, None)
-        finally:
+        await self._tasks.__aexit__(None, None, None)  # noqa: ASYNC102 - it is cancelled
+        with anyio.move_on_after(_CLOSE_S, shield=True):
             for place in self._places.values():
                 for line in list(place.lines):
                     await place.drop(line)
@@ -91,23 +90,29 @@ class HttpxUpstream:
         connect_by_s = anyio.current_time() + connect_s
         line = await place.take(connect_by_s)
         try:
-            response = await line.send(message, connect_by_s, first_byte_s)
+            return await self._answer(place, line, message, connect_by_s, first_byte_s)
         except ConnectionLost:
-            await place.drop(line)
             if line.is_fresh:
                 raise
-        except BaseException:
-            await place.drop(line)
-            raise
-        else:
-            return HttpxResponse(response, place, line, self._start)
         # the engine closed it while it was idle: once more, on one that was never used
         connect_by_s = anyio.current_time() + connect_s
         line = await place.take(connect_by_s, unused=True)
+        return await self._answer(place, line, message, connect_by_s, first_byte_s)
+
+    async def _answer(
+        self,
+        place: "_Place",
+        line: "_Line",
+        message: httpx.Request,
+        connect_by_s: float,
+        first_byte_s: float,
+    ) -> "HttpxResponse":
+        """The answer's head; whatever else happens, the connection is dropped."""
         try:
             response = await line.send(message, connect_by_s, first_byte_s)
         except BaseException:
-            await place.drop(line)
+            with anyio.move_on_after(_CLOSE_S, shield=True):
+                await place.drop(line)
             raise
         return HttpxResponse(response, place, line, self._start)
 
