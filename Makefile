@@ -44,7 +44,7 @@ test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in envi
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -m engines --timeout 300
 
-check: lint types imports deps  ## every static gate
+check: lint types imports deps docs-check  ## every static gate
 
 lint: $(VENV)/dev.stamp  ## style and async safety
 	$(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ from gateway.errors import DeadlineExceeded
 class Deadline:
     """`with Deadline(s): ...` cancels its task's body and raises DeadlineExceeded when over."""
 
-    __slots__ = ("_is_over", "_seconds", "_task", "_timer")
+    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -24,6 +24,7 @@ class Deadline:
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task = task
+        self._cancelling = task.cancelling()
         self._timer = task.get_loop().call_later(self._seconds, self._expire)
         return self
 
@@ -35,7 +36,10 @@ class Deadline:
     ) -> None:
         self._timer.cancel()
         # somebody else's cancellation, alone or as well, goes on as such
-        if self._is_over and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+        if not self._is_over:
+            return
+        others = self._task.uncancel() - self._cancelling
+        if others <= 0 and kind is asyncio.CancelledError:
             raise DeadlineExceeded("the answer took longer than this model allows") from error
 
     def _expire(self) -> None:

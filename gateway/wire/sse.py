@@ -8,8 +8,10 @@ Source: WHATWG HTML, section 9.2.6 "Interpreting an event stream".
 
 import re
 
-# a blank line: two line ends in a row, where CR LF is one line end
-_END_OF_EVENT = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+# A blank line: two line ends in a row, where CR LF is one line end. A CR behind another line end
+# waits for the next byte, which may be its LF; behind a CR it does not, since whoever ends lines
+# with CR sends nothing more until the next event: an LF after it belongs to the next event.
+_END_OF_EVENT = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r(?=[^\n]))|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -33,10 +35,11 @@ class EventSplitter:
         """The events completed by `piece`, oldest first. Raises EventTooLarge."""
         # nearly always a piece is one whole event
         if self._is_between_events and b"\r" not in piece:
-            if piece.find(b"\n\n") == len(piece) - 2:
+            if piece.find(b"\n\n") == len(piece) - 2 >= 0:
                 return [piece]
-            if piece.endswith(b"\n\n"):
-                return [event + b"\n\n" for event in piece[:-2].split(b"\n\n")]
+            *events, rest = piece.split(b"\n\n")
+            if not rest:
+                return [event + b"\n\n" for event in events]
         elif self._at_start:
             piece = self._without_mark(piece)
         return self._cut(piece)

@@ -65,7 +65,7 @@ class Response:
         self._connection.resume_reading()
         if early:
             sink.data(b"".join(early))
-        if self.is_complete or self._failure is not None:
+        if (self.is_complete or self._failure is not None) and not self._is_closed:
             sink.ended(self._failure)
 
     def pause(self) -> None:
@@ -101,9 +101,8 @@ class Response:
             return
         self.is_complete = failure is None
         self._failure = failure
-        if not self.head.done():
-            if failure is not None:
-                self.head.set_exception(failure)
+        if failure is not None and not self.head.done():
+            self.head.set_exception(failure)
         elif self._sink is not None:
             self._sink.ended(failure)
         self._wake()
@@ -114,7 +113,10 @@ class Response:
 
 
 class Connection(asyncio.Protocol):
-    """A connection of the pool. `on_free` takes it back, `on_lost` forgets it."""
+    """A connection of the pool. `on_free` takes it back, `on_lost` forgets it.
+
+    `is_counted`: the pool still counts it among those that are open.
+    """
 
     def __init__(
         self,
@@ -124,6 +126,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.idle_since_s = 0.0
         self.has_received = False
+        self.is_counted = True
         self.is_lost = False
         self._loop = loop
         self._on_free = on_free
@@ -136,6 +139,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._fed_bytes = 0
         self._interim_answers = 0
+        self._is_head_checked = False
         self._is_head_complete = False
         self._is_message_complete = False
         self._is_framed = False
@@ -148,14 +152,18 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = self._fed_bytes = self._interim_answers = 0
         self._is_head_complete = self._is_message_complete = self._is_framed = False
+        self._is_head_checked = self.has_received = False
         self._inflate = None
-        self.has_received = False
-        if self._transport is not None:
+        if self._transport is None or self.is_lost:
+            response.end(ConnectionLost("the connection to the engine was lost"))
+        else:
             self._transport.write(request)
         return response
 
     def expire(self) -> None:
         """The head of the response did not come in time."""
+        if self._is_head_checked:
+            return  # it came in the same moment
         self._break(EngineSilent("the engine sent no answer in time"))
 
     def leave(self, response: Response) -> None:
@@ -198,20 +206,24 @@ class Connection(asyncio.Protocol):
             # nobody asked: whatever this is, it must not become the answer to the next request
             self.abort_or_spoil(response)
             return
+        self.has_received = True
+        is_http = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if self._pieces:
-                self._pass_on(response)
-            self._break(EngineFault("what the engine sent is not HTTP"))
-            return
-        if not self.has_received:
-            self._check_head(len(data))
+            is_http = False
+        if not self._is_head_checked:
+            self._check_head(response, len(data))
         if self._pieces:
             self._pass_on(response)
-        if self._is_message_complete and self._response is response:
-            response.can_be_reused = self._can_be_reused()
+        if self._response is not response:
+            return  # nobody wants it any more, or it broke
+        if self._is_message_complete:
+            # whatever follows a whole answer spoils the connection, not the answer
+            response.can_be_reused = is_http and self._can_be_reused()
             response.end(None)
+        elif not is_http:
+            self._break(EngineFault("what the engine sent is not HTTP"))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -230,11 +242,16 @@ class Connection(asyncio.Protocol):
 
     # the parser's callbacks
 
+    def on_message_begin(self) -> None:
+        if self._is_message_complete:
+            raise ValueError("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
         response = self._response
         if response is not None and not self._is_head_complete:
-            response.headers.setdefault(name.lower(), value)
+            # llhttp leaves the white space behind a value
+            response.headers.setdefault(name.lower(), value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         response, parser = self._response, self._parser
@@ -250,8 +267,6 @@ class Connection(asyncio.Protocol):
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             self._inflate = _inflater(encoding.lower())
-        if not response.head.done():
-            response.head.set_result(None)
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
@@ -268,12 +283,15 @@ class Connection(asyncio.Protocol):
         if self._interim_answers > _MAX_INTERIM_ANSWERS:
             self._head_bytes = MAX_HEAD_BYTES + 1
 
-    def _check_head(self, fed_bytes: int) -> None:
-        """Bound what a head may take, until it is here."""
-        self.has_received = self._is_head_complete
+    def _check_head(self, response: Response, fed_bytes: int) -> None:
+        """Bound what a head may take, and hand it on when it is whole."""
         self._fed_bytes += fed_bytes
         if max(self._head_bytes, 0 if self._is_head_complete else self._fed_bytes) > MAX_HEAD_BYTES:
             self._break(EngineFault("the head of the engine's answer is too large"))
+        elif self._is_head_complete:
+            self._is_head_checked = True
+            if not response.head.done():
+                response.head.set_result(None)
 
     def abort_or_spoil(self, response: Response | None) -> None:
         """Unexpected bytes: drop an idle connection, never reuse a busy one."""

@@ -164,9 +164,8 @@ class _Place:
                         ssl=self._pool.trust(origin.ca_file) if origin.scheme == "https" else None,
                     )
                 except BaseException:
-                    if not connection.is_lost:
-                        connection.abort()
-                        self._closed()
+                    connection.abort()
+                    self._lost(connection)  # it may say so itself, or may never have been made
                     raise
         except TimeoutError as exc:
             if self._open >= self._pool.max_connections:
@@ -174,7 +173,7 @@ class _Place:
             raise EngineUnreachable("no connection to the engine in time") from exc
         except ssl.SSLError as exc:
             raise EngineUnreachable("the engine's TLS certificate was not accepted") from exc
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # Unicode: a host that no resolver is asked for
             raise EngineUnreachable("the engine could not be reached") from exc
         return connection
 
@@ -193,9 +192,12 @@ class _Place:
         self._waiting.append(waiter)
         try:
             await waiter
-        finally:
+        except BaseException:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
+            elif not waiter.cancelled():
+                self._wake_next()  # the room was ours, and we do not want it any more
+            raise
 
     def _freed(self, connection: Connection) -> None:
         if self._waiting:
@@ -206,10 +208,12 @@ class _Place:
     def _lost(self, connection: Connection) -> None:
         if connection in self.idle:
             self.idle.remove(connection)
-        self._closed()
+        if connection.is_counted:
+            connection.is_counted = False
+            self._open -= 1
+            self._wake_next()
 
-    def _closed(self) -> None:
-        self._open -= 1
+    def _wake_next(self) -> None:
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
