@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Answers calls."""
+    """Answers calls. `loop`: where they run, once it is known; saves looking it up each time."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Exchange:
         self.fleet = fleet
         self.retries = retries
         self.is_draining = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._engines = engines
         self._policies = policies
         self._attempts = attempts
@@ -92,7 +93,7 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
-        with Deadline(route[0].timeouts.total_s):
+        with Deadline(route[0].timeouts.total_s, self.loop):
             await self._try_all(call, ask, route, client, account)
 
     async def _try_all(

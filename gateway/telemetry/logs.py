@@ -7,12 +7,15 @@ does without a LogRecord: it is the only line whose cost counts.
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import msgspec
 from typing_extensions import override
 
 from gateway.clock import Clock
+
+if TYPE_CHECKING:
+    import asyncio
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -54,13 +57,17 @@ def configure_logging(level: str, output: TextIO | None = None) -> None:
 
 
 class RequestLog:
-    """Writes one line for each request. A full disk or a closed pipe loses lines, not requests."""
+    """Writes one line for each request. A full disk or a closed pipe loses lines, not requests.
+
+    With a `loop`, lines of calls that end in the same turn of it are written together.
+    """
 
     def __init__(self, output: BytesOutput, clock: Clock) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._output = output
         self._clock = clock
-        self._encode = msgspec.json.Encoder().encode_into
-        self._line = bytearray()
+        self._encode = msgspec.json.Encoder().encode
+        self._lines = bytearray()
 
     def write(self, event: str, fields: Mapping[str, Value]) -> None:
         """Fields that are None are left out."""
@@ -72,10 +79,21 @@ class RequestLog:
         for name, value in fields.items():
             if value is not None:
                 line[name] = value  # noqa: PERF403  # a comprehension needs a second dictionary
-        self._encode(line, self._line)
-        self._line += b"\n"
+        is_first = not self._lines
+        self._lines += self._encode(line)
+        self._lines += b"\n"
+        if self.loop is None:
+            self.flush()
+        elif is_first:
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        lines, self._lines = self._lines, bytearray()
+        if not lines:
+            return
         try:
-            self._output.write(self._line)
+            self._output.write(lines)
         except (OSError, ValueError):
             return
 

@@ -93,7 +93,7 @@ class PoolUpstream:
         if self._is_closed or len(place.idle) >= self._max_idle:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.idle_since_s = loop.time()
         place.idle.append(connection)
         if self._sweep is None:
@@ -138,7 +138,7 @@ class _Place:
         """An idle connection that is still fresh."""
         if not self.idle:
             return None
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.idle[-1].loop.time()
         while self.idle:
             connection = self.idle.pop()
             if now_s - connection.idle_since_s < self._pool.expiry_s:
@@ -237,7 +237,7 @@ class _Place:
 async def _head(connection: Connection, message: bytes, first_byte_s: float) -> Response:
     """Send, and wait for status and headers; whatever else happens, the connection is dropped."""
     response = connection.begin(message)
-    timer = asyncio.get_running_loop().call_later(first_byte_s, connection.expire)
+    timer = connection.loop.call_later(first_byte_s, connection.expire)
     try:
         await response.head
     except BaseException:
