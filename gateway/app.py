@@ -90,7 +90,7 @@ def build(
     catalog = compile_catalog(document, environ, policies=POLICIES)
     fleet = FleetState(catalog)
     metrics = Metrics()
-    log_lines = RequestLog(request_log or unbuffered(sys.stdout), clock)
+    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
     books = Bookkeeper(metrics, log_lines, clock)
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()

@@ -134,15 +134,16 @@ class Exchange:
         self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
-        able = route
-        if not all(ask.operation in self._engines[variant.engine].operations for variant in route):
-            able = [v for v in route if ask.operation in self._engines[v.engine].operations]
-            if not able:
-                raise InvalidRequest(f"this model does not support {ask.operation.value}")
+        is_possible = False
         for only_usable in (True, False):
-            for variant in able:
+            for variant in route:
+                if ask.operation not in self._engines[variant.engine].operations:
+                    continue
+                is_possible = True
                 if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
                     return self._policies[variant.policy].pick(states, self._rng)
+        if not is_possible:
+            raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
 
 
