@@ -211,9 +211,9 @@ async def test_what_an_engine_tells_of_its_cache_is_shown() -> None:
 
 
 async def test_an_engine_that_tells_nothing_of_its_cache_has_no_figure() -> None:
-    async with a_gateway(EngineOptions(engine="openai", models=("sim",))) as it:
-        async with client_of(it) as client:
-            metrics = await scraped(client)
+    silent = EngineOptions(engine="openai", models=("sim",))
+    async with a_gateway(silent) as it, client_of(it) as client:
+        metrics = await scraped(client)
     assert "gateway_replica_kv_cache_used_ratio" not in {one.name for one in metrics.samples}
 
 
