@@ -67,10 +67,11 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(4096)
     except OSError as exc:
+        listener.close()
         typer.echo(f"cannot listen on {host} port {port}: {exc.strerror}", err=True)
         raise typer.Exit(1) from exc
-    listener.listen(4096)
     listener.set_inheritable(True)
     return listener
 
@@ -124,7 +125,8 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
 
 def _welcome(gateway: Gateway, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host  # noqa: S104  # shown
+    shown = f"[{host}]" if ":" in host else host
+    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown
     catalog = gateway.inference.exchange.fleet.catalog
     return (
         f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"
