@@ -86,15 +86,26 @@ async def _keep(stream: ByteReceiveStream, kept: bytearray) -> None:
 
 
 def children_of(pid: int) -> Iterator[int]:
-    """The processes that this one has started and that still run."""
+    """The processes that this one has started and that still live."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and fields[0] != "Z":
+            state, parent = _stat(int(entry.name))
+            if parent == pid and state != "Z":
                 yield int(entry.name)
+
+
+def state_of(pid: int) -> str:
+    """The kernel's letter for what a process does: `T` stands still, `Z` is dead."""
+    return _stat(pid)[0]
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State and parent; dead and nobody's when it is gone."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "Z", 0
+    return state, int(parent)
 
 
 def logged(lines: Sequence[str] | str, event: str) -> list[str]:
