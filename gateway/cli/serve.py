@@ -51,15 +51,14 @@ def serve(
     gateway = build(document, settings, config_path=path, environ=environ, cells=cells)
     if place is not None:
         run(gateway, socket.socket(fileno=place.listener), place.parent)
-        return
-    listener = listen(
-        settings.host if host is None else host, settings.port if port is None else port
-    )
-    typer.echo(_welcome(gateway, listener), err=True)
-    if workers == 1:
-        run(gateway, listener)
     else:
-        sys.exit(run_workers(listener, path, workers))
+        listener = listen(
+            settings.host if host is None else host, settings.port if port is None else port
+        )
+        typer.echo(_welcome(gateway, listener), err=True)
+        if workers > 1:
+            sys.exit(run_workers(listener, path, workers))
+        run(gateway, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -59,6 +59,7 @@ def test_a_value_beyond_the_last_bound_is_kept() -> None:
     distribution = Distribution([1])
     distribution.observe(5)
     assert distribution.counts == [0, 1]
+    assert distribution.total == 5
 
 
 def workers(count: int) -> list[Instruments]:
