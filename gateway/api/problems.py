@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.api.inference import request_id
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -56,7 +57,11 @@ async def _http(request: Request, error: Exception) -> Response:
             return problem(InvalidRequest("the request could not be read"))
 
 
-async def _bug(_: Request, bug: Exception) -> Response:
+async def _bug(request: Request, bug: Exception) -> Response:
     bug_id = uuid.uuid4().hex[:8]
     log.error(F.BUG, exc_info=bug, extra={F.REASON: bug_id})
-    return problem(InternalError(f"the gateway failed; if you report it, mention {bug_id}"))
+    response = problem(InternalError(f"the gateway failed; if you report it, mention {bug_id}"))
+    # Starlette answers bugs outside of all middleware, so no other part sets it
+    given = request.headers.get("x-request-id")
+    response.headers["x-request-id"] = request_id(None if given is None else given.encode())
+    return response
