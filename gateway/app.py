@@ -117,6 +117,7 @@ def build(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name the scheme and host that we see
         lifespan=_lifespan(upstream, fleet, metrics, readiness, reloader),
     )
     app.include_router(operations_router(readiness, fleet, metrics))

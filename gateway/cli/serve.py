@@ -13,6 +13,7 @@ import typer
 import uvicorn
 
 from gateway import __version__
+from gateway.api.connection import Connection
 from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
@@ -106,13 +107,15 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
         lifespan="on",
     )
     config.load()
-    if direct and not gateway.document.cors.allow_origins:
-        config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
-            DirectProtocol,
-            inference=gateway.inference,
-            clock=gateway.clock,
-            body_read_s=gateway.document.server.body_read_s,
-        )
+    is_direct = direct and not gateway.document.cors.allow_origins
+    connection = (
+        functools.partial(DirectProtocol, inference=gateway.inference, clock=gateway.clock)
+        if is_direct
+        else Connection
+    )
+    config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
+        connection, read_s=gateway.document.server.body_read_s
+    )
     return DrainingServer(
         config,
         begin_drain=gateway.begin_drain,
