@@ -52,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._refused_with: GatewayError | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
 
     def head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
         """Status line and headers, the closing blank line left out."""
@@ -91,6 +92,10 @@ class Connection(HttpToolsProtocol):
         if self._linger is not None:
             self._linger.cancel()
         super().connection_lost(exc)
+        running = self._running  # uvicorn tells only the last request, which may be waiting
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -126,6 +131,11 @@ class Connection(HttpToolsProtocol):
         self.is_in_body = False
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @override
     def send_400_response(self, msg: str) -> None:
