@@ -145,6 +145,14 @@ async def test_a_client_that_closes_its_half_has_left(request_: bytes, direct: b
     assert it.log.requests[0]["outcome"] == "client_gone"
 
 
+async def test_what_is_written_leaves_at_once(direct: bool) -> None:
+    async with a_gateway(direct=direct) as it, a_client(it) as client:
+        assert what(await (await client.send(get("/health"))).answer()) == "ok"
+        (connection,) = connections(it)
+        served: socket.socket = connection.transport.get_extra_info("socket")
+        assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 async def test_a_request_may_come_a_byte_at_a_time(direct: bool) -> None:
     async with a_gateway(direct=direct) as it, leaving_nothing(it), a_client(it) as client:
         request = post(chat())
