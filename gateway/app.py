@@ -4,6 +4,7 @@
 prober, watcher) and closes it in the reverse order. Nothing else creates a part.
 """
 
+import asyncio
 import logging
 import random
 import sys
@@ -89,7 +90,8 @@ def build(
     catalog = compile_catalog(document, environ, policies=POLICIES)
     fleet = FleetState(catalog)
     metrics = Metrics()
-    books = Bookkeeper(metrics, RequestLog(request_log or unbuffered(sys.stdout), clock), clock)
+    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
+    books = Bookkeeper(metrics, log_lines, clock)
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
     exchange = Exchange(
@@ -118,7 +120,7 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
-        lifespan=_lifespan(upstream, fleet, metrics, readiness, reloader),
+        lifespan=_lifespan(upstream, exchange, metrics, readiness, reloader, log_lines),
     )
     app.include_router(operations_router(readiness, fleet, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
@@ -152,15 +154,17 @@ def from_environment() -> FastAPI:
 
 def _lifespan(
     upstream: Upstream,
-    fleet: FleetState,
+    exchange: Exchange,
     metrics: Metrics,
     readiness: Readiness,
     reloader: Reloader,
+    log_lines: RequestLog,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        exchange.loop = log_lines.loop = asyncio.get_running_loop()
         async with upstream, httpx.AsyncClient(follow_redirects=False) as client:
-            prober = Prober(fleet, ENGINES, metrics, client)
+            prober = Prober(exchange.fleet, ENGINES, metrics, client)
             async with anyio.create_task_group() as group:
                 await prober.probe_all()
                 readiness.is_started = True
@@ -168,6 +172,8 @@ def _lifespan(
                 group.start_soon(reloader.run)
                 yield
                 group.cancel_scope.cancel()
+        log_lines.loop = None
+        log_lines.flush()
 
     return lifespan
 

@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.keys import Caller
-from gateway.engines.adapter import Served
-from gateway.engines.openai import headers
+from gateway.engines.openai import fixed_headers
 from gateway.errors import EngineFault, GatewayError, InvalidRequest, NoReplica
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.proxy.upstream.protocol import Upstream
@@ -55,7 +54,7 @@ def _replicas(
 async def _first_info(replicas: Iterator[ReplicaState], upstream: Upstream) -> bytes:
     failure: GatewayError = NoReplica("no replica can take this call now")
     for state in replicas:
-        request = UpstreamRequest("GET", "/info", headers(Served("", state.variant.api_key), ""))
+        request = UpstreamRequest("GET", "/info", fixed=fixed_headers(state.variant.api_key))
         try:
             answer = await upstream.send(
                 state.replica.origin, request, connect_s=_WAIT_S, first_byte_s=_WAIT_S

@@ -7,11 +7,14 @@ from typing import Annotated
 import anyio
 import typer
 
+from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.faults import FAULTS
 from gateway.simulator.options import EngineKind, EngineOptions
 from gateway.simulator.serve import serve_engine
 
 _DEFAULTS = EngineOptions()
+_LAST_WORDS_S = 1.0
+_FLUSH_S = 0.05  # for the last bytes on their way
 
 
 def simulate(
@@ -49,6 +52,9 @@ def simulate(
         int, typer.Option(min=1, help="Length of an answer when max_tokens is absent.")
     ] = _DEFAULTS.answer_tokens,
     unicode: Annotated[bool, typer.Option(help="Say characters of several bytes, too.")] = False,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="At SIGTERM, answers may come to their end for so long.")
+    ] = _DEFAULTS.drain_s,
     fault: Annotated[
         list[str] | None, typer.Option(help="A fault for every request, such as reset-after=3.")
     ] = None,
@@ -72,26 +78,38 @@ def simulate(
         inter_token_s_per_running=inter_token_ms_per_running / 1000,
         answer_tokens=answer_tokens,
         unicode=unicode,
+        drain_s=drain_s,
     )
     asyncio.run(_serve(options, host, port, fault or []))
 
 
 async def _serve(options: EngineOptions, host: str, port: int, faults: list[str]) -> None:
     try:
-        async with serve_engine(options, host=host, port=port) as engine:
-            for fault in faults:
-                engine.inject(fault)
-            typer.echo(_welcome(options, engine.url), err=True)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # before anybody can know that it runs: who knows may also end it
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with serve_engine(options, host=host, port=port) as engine:
+                for fault in faults:
+                    engine.inject(fault)
+                typer.echo(_welcome(options, engine.url), err=True)
                 await anext(aiter(signals))
-            engine.abort_all()
-            await anyio.sleep(0.05)
+                await _end(engine)
     except* OSError as failed:
         typer.echo(f"cannot listen on {host} port {port}: {_first(failed)}", err=True)
         raise typer.Exit(1) from None
     except* ValueError as wrong:
         typer.echo(str(_first(wrong)), err=True)
         raise typer.Exit(2) from None
+
+
+async def _end(engine: SimulatedEngine) -> None:
+    """Let answers come to their end while there is time, then end them as the engine would."""
+    engine.is_draining = True
+    with anyio.move_on_after(engine.options.drain_s):
+        await engine.idle()
+    engine.abort_all()
+    with anyio.move_on_after(_LAST_WORDS_S):
+        await engine.idle()
+    await anyio.sleep(_FLUSH_S)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's API as it is written. The other adapters start from here."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ PATHS: Mapping[Operation, str] = MappingProxyType(
     }
 )
 
+_WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
@@ -66,14 +68,18 @@ class OpenAiAdapter:
     finish_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
-        body = ask.edited({"model": encode_string(served.model), **self.changes(ask)})
-        return UpstreamRequest("POST", PATHS[ask.operation], headers(served, request_id), body)
+        changes = self.changes(ask)
+        changes["model"] = encode_string(served.model)
+        return post(PATHS[ask.operation], ask.edited(changes), served, request_id)
 
     def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:
         """The fields that this kind of engine needs otherwise than the client sent them."""
         if not ask.stream or ask.include_usage or ask.operation is Operation.EMBEDDINGS:
             return {}
-        given = _options.decode(ask.fields.get("stream_options", b"null")) or {}
+        options = ask.fields.get("stream_options")
+        if options is None:
+            return {"stream_options": _WITH_USAGE}
+        given = _options.decode(options) or {}
         return {"stream_options": msgspec.Raw(msgspec.json.encode(given | {"include_usage": TRUE}))}
 
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
@@ -86,27 +92,24 @@ class OpenAiAdapter:
             raise EngineFault("the engine's answer could not be read") from exc
         if bytes(summary.error) != b"null":
             raise self.error_event(bytes(summary.error))
-        reasons = [choice.finish_reason for choice in summary.choices]
-        if "abort" in reasons:
-            raise EngineFault("the engine stopped before the answer was complete")
-        usage = read_usage(summary.usage)
-        reason = reasons[0] if reasons else None
-        changes = self.answer_changes(summary.id, summary.model, shown)
-        renamed = [self.finish_reasons.get(r, r) if r else r for r in reasons]
-        if changes or renamed != reasons:
-            body = _edited_answer(body, changes, renamed if renamed != reasons else None)
-        return Answer(body, usage, self.finish_reasons.get(reason, reason) if reason else None)
-
-    def answer_changes(
-        self, answer_id: str | None, model: str | None, shown: Shown
-    ) -> dict[str, msgspec.Raw]:
-        """The top-level fields of a whole answer that the client must see otherwise."""
-        changes = {}
-        if model != shown.model:
+        changes: dict[str, msgspec.Raw] = {}
+        if summary.model != shown.model:
             changes["model"] = encode_string(shown.model)
-        if answer_id == "":
+        if summary.id == "":
             changes["id"] = encode_string(shown.id)
-        return changes
+        renamed = False
+        for choice in summary.choices:
+            reason = choice.finish_reason
+            if reason == "abort":
+                raise EngineFault("the engine stopped before the answer was complete")
+            if reason is not None and reason in self.finish_reasons:
+                choice.finish_reason = self.finish_reasons[reason]
+                renamed = True
+        if changes or renamed:
+            reasons = [choice.finish_reason for choice in summary.choices] if renamed else None
+            body = _edited_answer(body, changes, reasons)
+        reason = summary.choices[0].finish_reason if summary.choices else None
+        return Answer(body, read_usage(summary.usage), reason)
 
     def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
         return OpenAiStream(ask, shown, self.error_event, self.finish_reasons)
@@ -129,12 +132,19 @@ def is_set(ask: Ask, name: str) -> bool:
     return value is not None and bytes(value) != b"null"
 
 
-def headers(served: Served, request_id: str) -> Headers:
-    """What every engine is told beside the body. Nothing of the client's own headers."""
-    given = ((b"content-type", b"application/json"), (b"x-request-id", request_id.encode()))
-    if served.api_key is None:
-        return given
-    return (*given, (b"authorization", b"Bearer " + served.api_key.encode()))
+def post(path: str, body: bytes, served: Served, request_id: str) -> UpstreamRequest:
+    """A request as every engine takes it. Nothing of the client's own headers."""
+    own = ((b"x-request-id", request_id.encode()),)
+    return UpstreamRequest("POST", path, own, body, fixed_headers(served.api_key))
+
+
+@lru_cache(256)
+def fixed_headers(api_key: str | None) -> Headers:
+    """What is the same in every request to an engine that asks for this key."""
+    kind = (b"content-type", b"application/json")
+    if api_key is None:
+        return (kind,)
+    return (kind, (b"authorization", b"Bearer " + api_key.encode()))
 
 
 def _edited_answer(

@@ -14,7 +14,7 @@ import msgspec
 from typing_extensions import override
 
 from gateway.engines.adapter import Answer, AnswerStream, Load, ReadHeader, Served, Shown, State
-from gateway.engines.openai import OpenAiAdapter, headers, is_set
+from gateway.engines.openai import OpenAiAdapter, is_set, post
 from gateway.engines.openai_errors import name_failure, read_error_field, read_words
 from gateway.engines.prometheus import Samples
 from gateway.engines.tgi_stream import TgiNativeStream, TgiStream
@@ -75,7 +75,7 @@ class TgiAdapter(OpenAiAdapter):
         if ask.stream:
             changes["parameters"] = _with_details(ask)
         path = "/generate_stream" if ask.stream else "/generate"
-        return UpstreamRequest("POST", path, headers(served, request_id), ask.edited(changes))
+        return post(path, ask.edited(changes), served, request_id)
 
     @override
     def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:

@@ -49,6 +49,8 @@ class VllmAdapter(OpenAiAdapter):
     @override
     def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:
         changes = super().changes(ask)
+        if ask.fields.keys().isdisjoint(_GUIDED):
+            return changes
         guided = {new: ask.fields[old] for old, new in _GUIDED.items() if is_set(ask, old)}
         if guided and "structured_outputs" not in ask.fields:
             changes["structured_outputs"] = msgspec.Raw(msgspec.json.encode(guided))

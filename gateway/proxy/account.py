@@ -12,7 +12,7 @@ from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.state import Lease
 from gateway.proxy.call import Call
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.logs import RequestLog, Value
+from gateway.telemetry.logs import RequestLine, RequestLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import trace_id
 
@@ -99,43 +99,49 @@ class Bookkeeper:
         self.open_calls -= 1
         duration_s = self._clock.now_s() - call.received_s
         failure = account.failure
-        outcome = _outcome(failure)
-        self._metrics.requests.cell(*account.route, outcome).add()
-        self._metrics.duration.cell(*account.route, outcome).observe(duration_s)
-        prompt, completion, cached = self._count(account)
+        outcome = _OK if failure is None else _outcome(failure)
+        ended = self._metrics.ended(account.route, outcome)
+        ended.requests.add()
+        ended.duration.observe(duration_s)
         if account.attempts and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
-            self._metrics.route(*account.route).ttft.observe(ttft_s)
+            self._metrics.route(account.route).ttft.observe(ttft_s)
+        prompt, completion, cached = self._count(account)
         model, variant, replica = account.route
-        line: dict[str, Value] = {
-            F.REQUEST_ID: call.request_id,
-            F.OPERATION: call.operation.value,
-            F.CALLER: account.caller,
-            F.MODEL: model or None,
-            F.VARIANT: variant or None,
-            F.REPLICA: replica or None,
-            F.STREAM: account.stream,
-            F.ATTEMPTS: account.attempts,
-            F.OUTCOME: outcome,
-            F.STATUS: 200 if failure is None else failure.status,
-            F.FINISH_REASON: account.finish_reason,
-            F.TTFT_MS: None if ttft_s is None else round(ttft_s * 1000, 2),
-            F.DURATION_MS: round(duration_s * 1000, 2),
-            F.PROMPT_TOKENS: prompt,
-            F.COMPLETION_TOKENS: completion,
-            F.CACHED_TOKENS: cached or None,
-            F.BODY_BYTES: len(call.body),
-            F.TRACE_ID: trace_id(call.traceparent),
-            F.SDK_RETRY: call.sdk_retry.decode("latin-1") if call.sdk_retry else None,
-        }
+        line = RequestLine(
+            round(self._clock.unix_s(), 3),
+            "info",
+            F.REQUEST,
+            call.request_id,
+            call.operation.value,
+            account.stream,
+            account.attempts,
+            outcome,
+            200 if failure is None else failure.status,
+            round(duration_s * 1000, 2),
+            len(call.body),
+            account.caller,
+            model or None,
+            variant or None,
+            replica or None,
+            account.finish_reason,
+            None if ttft_s is None else round(ttft_s * 1000, 2),
+            prompt,
+            completion,
+            cached or None,
+        )
         if failure is not None:
-            line[F.ERROR_CODE] = failure.code
-            line[F.ERROR_SOURCE] = failure.source.value
-            line[F.ERROR_CAUSE] = failure.public
-        self._log.write(F.REQUEST, line)
+            line.error_code = failure.code
+            line.error_source = failure.source.value
+            line.error_cause = failure.public
+        if call.traceparent is not None:
+            line.trace_id = trace_id(call.traceparent)
+        if call.sdk_retry is not None:
+            line.sdk_retry = call.sdk_retry.decode("latin-1")
+        self._log.write(line)
 
     def _count(self, account: Account) -> tuple[int | None, int | None, int]:
         """Tokens in, out and cached; the events with content stand in for unknown tokens out."""
@@ -143,18 +149,16 @@ class Bookkeeper:
         if usage is None:
             completion = account.content_events or None
             if completion:
-                self._metrics.route(*account.route).output.add(completion)
+                self._metrics.route(account.route).output.add(completion)
             return None, completion, 0
-        cells = self._metrics.route(*account.route)
+        cells = self._metrics.route(account.route)
         cells.input.add(usage.prompt_tokens)
         cells.output.add(usage.completion_tokens)
         cells.cached.add(usage.cached_tokens)
         return usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
 
 
-def _outcome(failure: GatewayError | None) -> str:
-    if failure is None:
-        return _OK
+def _outcome(failure: GatewayError) -> str:
     if isinstance(failure, ClientGone):
         return "client_gone"
     match failure.source:

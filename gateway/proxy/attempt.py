@@ -5,6 +5,7 @@ exchange may try elsewhere; a stream that breaks later raises StreamBroken or St
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from gateway.clock import Clock
@@ -79,8 +80,8 @@ class Attempts:
             state.replica.origin,
             request,
             connect_s=waits.connect_s,
-            # an answer that is not streamed comes only when it is complete
-            first_byte_s=waits.first_byte_s if ask.stream else waits.total_s,
+            # an answer that is not streamed comes when it is complete: only `total_s` bounds it
+            first_byte_s=waits.first_byte_s if ask.stream else math.inf,
         )
         try:
             if not 200 <= response.status < 300:
@@ -134,7 +135,7 @@ class Attempts:
             ),
             max_event_bytes=self._bounds.max_event_bytes,
             now_s=self._clock.now_s,
-            inter_token=self._metrics.route(*account.route).inter_token,
+            inter_token=self._metrics.route(account.route).inter_token,
             on_over=over.set,
         )
 

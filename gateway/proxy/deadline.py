@@ -11,16 +11,20 @@ from gateway.errors import DeadlineExceeded
 
 
 class Deadline:
-    """`with Deadline(s): ...` cancels its task's body and raises DeadlineExceeded when over."""
+    """`with Deadline(s): ...` cancels its task's body and raises DeadlineExceeded when over.
 
-    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer")
+    `loop` None: the running one, which takes Python 3.11 a system call to find.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = ("_cancelling", "_is_over", "_loop", "_seconds", "_task", "_timer")
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._seconds = seconds
+        self._loop = loop
         self._is_over = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task = task

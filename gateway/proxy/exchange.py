@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Answers calls."""
+    """Answers calls. `loop`: where they run, once it is known; saves looking it up each time."""
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Exchange:
         self.fleet = fleet
         self.retries = retries
         self.is_draining = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._engines = engines
         self._policies = policies
         self._attempts = attempts
@@ -92,7 +93,7 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
-        with Deadline(route[0].timeouts.total_s):
+        with Deadline(route[0].timeouts.total_s, self.loop):
             await self._try_all(call, ask, route, client, account)
 
     async def _try_all(
@@ -133,15 +134,16 @@ class Exchange:
         self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
-        able = route
-        if not all(ask.operation in self._engines[variant.engine].operations for variant in route):
-            able = [v for v in route if ask.operation in self._engines[v.engine].operations]
-            if not able:
-                raise InvalidRequest(f"this model does not support {ask.operation.value}")
+        is_possible = False
         for only_usable in (True, False):
-            for variant in able:
+            for variant in route:
+                if ask.operation not in self._engines[variant.engine].operations:
+                    continue
+                is_possible = True
                 if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
                     return self._policies[variant.policy].pick(states, self._rng)
+        if not is_possible:
+            raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
 
 

@@ -34,6 +34,8 @@ def resolve(catalog: Catalog, asked: str, plan: Plan, rng: random.Random) -> Rou
         route = tuple(
             variant for one in _with_fallbacks(catalog, model) for variant in _ordered(one, rng)
         )
+    if plan.is_unrestricted:
+        return route
     allowed = tuple(variant for variant in route if plan.allows(variant.name))
     if not any(variant.model == model.name for variant in allowed):
         raise ModelNotAllowed(f'your plan does not include "{asked}"', param="model")

@@ -19,8 +19,7 @@ class Emitter:
     """Turns events into bytes. Counts the events with content, which faults refer to."""
 
     def __init__(self, wire: Wire, fault: Fault | None) -> None:
-        self._wire = wire
-        self._fault = fault
+        self.wire = wire
         self._name = "" if fault is None else fault.name
         self._number = 0 if fault is None or not fault.value.isdigit() else fault.number
         self._content_events = 0
@@ -43,35 +42,25 @@ class Emitter:
             chunk["padding"] = "x" * self._number
             data = json.dumps(chunk, separators=(",", ":"), ensure_ascii=False)
         end = b"\r\n\r\n" if self._name == "crlf" else b"\n\n"
-        await self._write(b"data: " + data.encode() + end)
+        await self._write(b"data: " + data.encode(errors="replace") + end)
 
     async def done(self) -> None:
         """The event that closes OpenAI's streams."""
         if self._name != "no-done":
             await self.event("[DONE]")
 
-    def has_usage(self) -> bool:
-        """Whether usage may be told as it is."""
-        return self._name != "usage"
-
-    def usage(self) -> object:
-        """The usage that the fault wants in its place."""
-        wrong = {"prompt_tokens": -5, "completion_tokens": -1, "total_tokens": -6}
-        value = "" if self._fault is None else self._fault.value
-        return wrong if value == "negative" else None
-
     async def _strike_before_content(self) -> None:
         if self._content_events < self._number and self._name.endswith("-after"):
             return
         match self._name:
             case "stall-before-content" | "stall-after":
-                await self._wire.left.wait()
+                await self.wire.left.wait()
                 raise Broken
             case "reset-after":
-                self._wire.reset()
+                self.wire.reset()
                 raise Broken
             case "truncate-after":
-                self._wire.end()
+                self.wire.end()
                 raise Broken
             case "abort-after" | "error-event-after":
                 raise Broken
@@ -80,16 +69,16 @@ class Emitter:
 
     async def _write(self, data: bytes) -> None:
         if self._name == "cut-at-byte" and self._body_bytes + len(data) > self._number:
-            self._wire.piece(data[: self._number - self._body_bytes])
+            self.wire.piece(data[: self._number - self._body_bytes])
             await anyio.sleep(_DRIP_S)
-            self._wire.reset()
+            self.wire.reset()
             raise Broken
         self._body_bytes += len(data)
         size = {"split": max(1, self._number), "drip": 1}.get(self._name, len(data))
         for start in range(0, len(data), size):
-            self._wire.piece(data[start : start + size])
+            self.wire.piece(data[start : start + size])
             if self._name == "drip":
                 await anyio.sleep(_DRIP_S)
             elif self._name == "split":
                 await anyio.lowlevel.checkpoint()
-        await self._wire.drain()
+        await self.wire.drain()

@@ -3,16 +3,17 @@
 import json
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+from pydantic import BaseModel, ConfigDict
 
 from gateway.clock import Clock
 from gateway.simulator.answers import Speaker
 from gateway.simulator.faults import HEADER, Fault, FaultBox, Injection, read_fault
-from gateway.simulator.generation import Generation
+from gateway.simulator.generation import Generation, Step
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.scheduler import Scheduler, Work
 from gateway.simulator.server import Request, Wire
@@ -22,12 +23,31 @@ _KEPT_REQUESTS = 1000
 
 @dataclass(slots=True)
 class Seen:
-    """One request as the engine saw it. `outcome`: open, answered, client_left or fault."""
+    """One request as the engine saw it.
+
+    `outcome`: open, answered, refused with its status, client_left or fault.
+    """
 
     path: str
     headers: Mapping[str, str]
     body: Any
     outcome: str = "open"
+
+    def end(self, outcome: str) -> None:
+        """The first end is the true one: a reset of ours looks like a client that left, too."""
+        if self.outcome == "open":
+            self.outcome = outcome
+
+
+class _Wanted(BaseModel):
+    """The body of `POST /simulate/faults`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    fault: str
+    count: int | None = None
+    for_s: float | None = None
+    probability: float = 1.0
 
 
 @dataclass(slots=True)
@@ -57,6 +77,7 @@ class SimulatedEngine:
         self._faults = FaultBox()
         self._generations: dict[int, Generation] = {}
         self._wake = anyio.Event()
+        self._idle = anyio.Event()
 
     def inject(
         self,
@@ -66,7 +87,11 @@ class SimulatedEngine:
         for_s: float | None = None,
         probability: float = 1.0,
     ) -> None:
-        """Let a fault happen to coming requests. Raises ValueError for an unknown one."""
+        """Let a fault happen to coming requests. Raises ValueError for what makes no sense."""
+        if count is not None and count < 1:
+            raise ValueError(f"count must be 1 or more, not {count!r}")
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
         until_s = None if for_s is None else self._clock.now_s() + for_s
         self._faults.inject(Injection(read_fault(fault), count, until_s, probability))
 
@@ -110,6 +135,8 @@ class SimulatedEngine:
         """The request is over; `reason` None when its client left. Idempotent."""
         if self._generations.pop(id(generation.work), None) is None:
             return
+        if not self._generations:
+            self._idle.set()
         self.scheduler.remove(generation.work)
         self.counts.prompt_tokens += len(generation.work.prompt)
         self.counts.generated_tokens += generation.work.produced
@@ -120,6 +147,34 @@ class SimulatedEngine:
         """What vLLM does at SIGTERM: every running answer ends at once, as `abort`."""
         for generation in list(self._generations.values()):
             generation.abort()
+            self.scheduler.remove(generation.work)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any answer is not told to its end."""
+        return bool(self._generations)
+
+    async def idle(self) -> None:
+        """Wait until every answer is told to its end."""
+        while self._generations:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def steps(self, generation: Generation, fault: Fault | None) -> AsyncIterator[Step]:
+        """A generation's tokens in their time, or as many times slower as the fault says."""
+        if fault is None or fault.name != "slow":
+            return generation.steps()
+        return self._slow_steps(generation, fault.number)
+
+    async def _slow_steps(self, generation: Generation, factor: int) -> AsyncIterator[Step]:
+        options, work = self.options, generation.work
+        pause_s = factor * options.prefill_s_per_token * len(work.prompt)
+        async for step in generation.steps():
+            batch = max(1, len(self.scheduler.running))
+            pause_s += factor * (options.inter_token_s + options.inter_token_s_per_running * batch)
+            await anyio.sleep(pause_s)
+            yield step
+            pause_s = 0.0
 
     async def run(self) -> None:
         """Step forever."""
@@ -134,23 +189,25 @@ class SimulatedEngine:
                 generation = self._generations.get(id(work))
                 if generation is not None:
                     generation.produce()
+                    if generation.is_over:  # its client may read on for long
+                        self.scheduler.remove(work)
 
     async def answer_admin(self, request: Request, wire: Wire) -> None:
         """`/simulate/...`: faults in, requests out."""
         match (request.method, request.path):
             case ("POST", "/simulate/faults"):
                 try:
-                    given = json.loads(request.body)
+                    given = _Wanted.model_validate_json(request.body)
                     self.inject(
-                        given["fault"],
-                        count=given.get("count"),
-                        for_s=given.get("for_s"),
-                        probability=given.get("probability", 1.0),
+                        given.fault,
+                        count=given.count,
+                        for_s=given.for_s,
+                        probability=given.probability,
                     )
-                except (ValueError, KeyError, TypeError, AttributeError) as exc:
-                    _json(wire, 400, {"error": f"{type(exc).__name__}: {exc}"})
-                    return
-                _json(wire, 200, {"faults": self.injections()})
+                except ValueError as exc:
+                    _json(wire, 400, {"error": str(exc)})
+                else:
+                    _json(wire, 200, {"faults": self.injections()})
             case ("GET", "/simulate/faults"):
                 _json(wire, 200, {"faults": self.injections()})
             case ("DELETE", "/simulate/faults"):

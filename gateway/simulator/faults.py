@@ -67,8 +67,27 @@ def read_fault(text: str) -> Fault:
         raise ValueError(f"{name} takes no value")
     if wanted in ("events", "bytes", "HTTP status", "factor") and not value.strip().isdigit():
         raise ValueError(f"{name} needs a number: {name}=N ({wanted})")
+    value = value.strip()
+    if name == "usage" and value not in ("missing", "null", "negative"):
+        raise ValueError(f"usage needs a kind: usage=missing, null or negative, not {value!r}")
     options = dict(part.strip().split("=", 1) for part in rest if "=" in part)
-    return Fault(name, value.strip(), options)
+    if not options.get("code", "500").isdigit():
+        raise ValueError(f"code needs a number, not {options['code']!r}")
+    return Fault(name, value, options)
+
+
+def told_usage(fault: Fault | None, usage: object) -> dict[str, object]:
+    """The usage as the fault wants it told: an object's part, empty when it is not told."""
+    match fault:
+        case Fault("usage", "missing"):
+            return {}
+        case Fault("usage", "null"):
+            return {"usage": None}
+        case Fault("usage", "negative"):
+            wrong = {"prompt_tokens": -5, "completion_tokens": -1, "total_tokens": -6}
+            return {"usage": wrong}
+        case _:
+            return {"usage": usage}
 
 
 @dataclass(slots=True)

@@ -15,13 +15,15 @@ from gateway.simulator.tokens import Detokenizer
 class Step:
     """One token. `text` may be empty while characters or stop strings are held back.
 
-    `finish` is `stop`, `length` or `abort` on the last one, else None; `stop` the string hit.
+    `finish` is `stop`, `length` or `abort` on the last one, else None; `stop` the string hit;
+    `number` counts the tokens so far.
     """
 
     token: int
     text: str
     finish: str | None = None
     stop: str | None = None
+    number: int = 0
 
 
 class Generation:
@@ -45,12 +47,12 @@ class Generation:
         finish = "length" if last else None
         if self._text.hit is not None:
             finish = "stop"
-        self._put(Step(token, text, finish, self._text.hit))
+        self._put(Step(token, text, finish, self._text.hit, self.work.produced))
 
     def abort(self) -> None:
         """The engine gives up."""
         if not self.is_over:
-            self._put(Step(0, "", "abort"))
+            self._put(Step(0, "", "abort", number=self.work.produced))
 
     async def steps(self) -> AsyncIterator[Step]:
         """Every token in its time, the last one included."""

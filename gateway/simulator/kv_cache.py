@@ -24,15 +24,18 @@ class KvCache:
         """The share of blocks that running requests hold, 0 to 1."""
         return self.used / self.capacity
 
-    def hold(self, tokens: Sequence[int]) -> "Holding | None":
-        """Room for a prompt; None when there is none. What was cached need not be computed."""
+    def hold(self, tokens: Sequence[int], more: int = 0) -> "Holding | None":
+        """Room for a prompt and `more` tokens after it; None when there is none.
+
+        What was cached need not be computed.
+        """
         hashes = block_hashes(tokens)
         cached = 0
         for block in hashes:
             if block not in self._users and block not in self._unused:
                 break
             cached += 1
-        blocks = -(-max(1, len(tokens)) // BLOCK_TOKENS)
+        blocks = -(-max(1, len(tokens) + more) // BLOCK_TOKENS)
         revived = sum(block in self._unused for block in hashes[:cached])
         shared = cached - revived
         if self.used + blocks - shared > self.capacity:
@@ -55,9 +58,12 @@ class KvCache:
         return True
 
     def release(self, holding: "Holding") -> None:
-        """Give a request's blocks back; those of its prompt stay cached while there is room."""
+        """Give a request's blocks back; those of its prompt stay cached while there is room.
+
+        The end of a prompt is forgotten before its beginning: a beginning serves alone.
+        """
         self.used -= holding.private_blocks
-        for block in holding.hashes:
+        for block in reversed(holding.hashes):
             self._users[block] -= 1
             if not self._users[block]:
                 del self._users[block]

@@ -31,3 +31,8 @@ class EngineOptions:
     unicode: bool = False
     keep_alive_s: float = 5.0
     drain_s: float = 0.0
+
+    @property
+    def context_tokens(self) -> int:
+        """Prompt and answer together: what the model can take and the KV cache can hold."""
+        return min(self.max_model_len, max(1, self.kv_cache_tokens // 16) * 16)

@@ -36,12 +36,13 @@ class Scheduler:
         self.cache_hits = 0
         self.cache = KvCache(max(1, options.kv_cache_tokens // BLOCK_TOKENS))
         self._options = options
+        self._is_short_of_room = False
 
     def add(self, work: Work) -> bool:
-        """False when the queue is full."""
+        """False when the queue is full: beyond those that the next step can admit."""
         bound = self._options.max_queued
-        full = len(self.running) >= self._options.max_num_seqs
-        if bound is not None and full and len(self.waiting) >= bound:
+        free = 0 if self._is_short_of_room else self._options.max_num_seqs - len(self.running)
+        if bound is not None and len(self.waiting) >= bound + free:
             return False
         self.waiting.append(work)
         return True
@@ -58,10 +59,12 @@ class Scheduler:
         """Seconds that the next step takes; None when there is nothing to do."""
         options = self._options
         computed = 0
+        self._is_short_of_room = False
         while self.waiting and len(self.running) < options.max_num_seqs:
             work = self.waiting[0]
-            work.holding = self.cache.hold(work.prompt)
+            work.holding = self.cache.hold(work.prompt, work.produced)
             if work.holding is None:
+                self._is_short_of_room = True
                 break
             self.waiting.popleft()
             self.running.append(work)

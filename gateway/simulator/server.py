@@ -6,6 +6,7 @@ httptools and leaves every byte of the answer to its handler.
 """
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,6 +19,7 @@ import anyio
 import httptools
 from typing_extensions import override
 
+_log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
@@ -29,6 +31,7 @@ class Request:
 
     method: str = ""
     path: str = ""
+    query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     keep_alive: bool = True
@@ -37,14 +40,15 @@ class Request:
 class Wire:
     """Where an answer is written. `left` is set when the client has closed its side."""
 
-    def __init__(self, transport: asyncio.Transport, *, keep_alive: bool) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, writable: asyncio.Event, *, keep_alive: bool
+    ) -> None:
         self.left = anyio.Event()
         self.is_chunked = False
         self.keep_alive = keep_alive
         self.has_head = False
         self._transport = transport
-        self._writable = anyio.Event()
-        self._writable.set()
+        self._writable = writable
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are."""
@@ -86,15 +90,8 @@ class Wire:
     def reset(self) -> None:
         """Close with RST: what was not read yet is lost."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
-
-    def blocked(self) -> None:
-        self._writable = anyio.Event()
-
-    def unblocked(self) -> None:
-        self._writable.set()
 
 
 Handler = Callable[[Request, Wire], Coroutine[object, object, None]]
@@ -106,11 +103,13 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: "SimulatedServer") -> None:
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
         self._request = Request()
         self._wire: Wire | None = None
         self._queue: list[Request] = []
         self._idle: asyncio.TimerHandle | None = None
+        self._writable = asyncio.Event()  # of the connection: an answer may end before it is read
+        self._writable.set()
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,21 +120,18 @@ class _Connection(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
-        if self._transport is not None:
-            self._server.connections.discard(self._transport)
+        self._server.connections.discard(self._transport)
         if self._wire is not None:
             self._wire.left.set()
-            self._wire.unblocked()
+        self._writable.set()
 
     @override
     def pause_writing(self) -> None:
-        if self._wire is not None:
-            self._wire.blocked()
+        self._writable.clear()
 
     @override
     def resume_writing(self) -> None:
-        if self._wire is not None:
-            self._wire.unblocked()
+        self._writable.set()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -143,9 +139,8 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            if self._transport is not None:
-                self._transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-                self._transport.close()
+            self._transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            self._transport.close()
 
     def on_message_begin(self) -> None:
         self._request = Request()
@@ -158,14 +153,15 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._request.method = self._parser.get_method().decode()
-        self._request.path = unquote(self._request.path.split("?", 1)[0])
+        path, _, self._request.query = self._request.path.partition("?")
+        self._request.path = unquote(path)
         self._request.keep_alive = self._parser.should_keep_alive()
-        if self._request.headers.get("expect") == "100-continue" and self._transport is not None:
+        if self._request.headers.get("expect") == "100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         self._request.body += body
-        if len(self._request.body) > _MAX_BODY_BYTES and self._transport is not None:
+        if len(self._request.body) > _MAX_BODY_BYTES:
             self._transport.abort()
 
     def on_message_complete(self) -> None:
@@ -173,25 +169,32 @@ class _Connection(asyncio.Protocol):
         self._next()
 
     def _next(self) -> None:
-        if self._wire is None and self._queue and self._transport is not None:
+        if self._wire is None and self._queue:
             request = self._queue.pop(0)
-            self._wire = Wire(self._transport, keep_alive=request.keep_alive)
+            self._wire = Wire(self._transport, self._writable, keep_alive=request.keep_alive)
             self._server.serve(self._answer, request, self._wire)
 
     async def _answer(self, request: Request, wire: Wire) -> None:
         try:
             await self._server.handler(request, wire)
+        except Exception:  # noqa: BLE001  # a bug ends one request, not the engine
+            _log.exception("request_failed", extra={"path": request.path})
+            if wire.has_head:
+                wire.reset()
+            else:
+                wire.keep_alive = False
+                wire.head(500, {}, 0)
+                wire.end()
         finally:
             self._wire = None
-            if self._transport is not None and not self._transport.is_closing():
+            if not self._transport.is_closing():
                 self._arm()
                 self._next()
 
     def _arm(self) -> None:
         self._disarm()
         loop = asyncio.get_running_loop()
-        if self._transport is not None:
-            self._idle = loop.call_later(self._server.keep_alive_s, self._transport.close)
+        self._idle = loop.call_later(self._server.keep_alive_s, self._transport.close)
 
     def _disarm(self) -> None:
         if self._idle is not None:

@@ -3,25 +3,37 @@
 Source: TGI 3.3.7's router.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
 
 from typing_extensions import override
 
-from gateway.simulator.emit import Emitter
+from gateway.simulator.emit import Broken, Emitter
 from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
-from gateway.simulator.openai import Body, Job, OpenAiFace, Refused, dumps
+from gateway.simulator.kv_cache import BLOCK_TOKENS
+from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens, dumps
+from gateway.simulator.refused import Refused
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode, token_bytes
 
-_NATIVE = ("/", "/generate", "/generate_stream")
+_NATIVE: Final = ("/", "/generate", "/generate_stream")
+_GUARDED: Final = (*_NATIVE, "/v1/chat/completions", "/v1/completions", "/tokenize")
+_KINDS: Final = {429: "overloaded", 424: "generation", 500: "incomplete_generation"}
+_MAX_STOPS: Final = 4
+_VERSION: Final = "3.3.7"
+_FINGERPRINT: Final = f"{_VERSION}-native"
 
 
 class TgiFace(OpenAiFace):
     """Text Generation Inference."""
 
     role_in_every_delta: ClassVar[bool] = True
+    says_abort: ClassVar[bool] = False
+    stream_headers: ClassVar[Mapping[str, str]] = {
+        "content-type": "text/event-stream",
+        "x-accel-buffering": "no",
+    }
 
     @override
     def get(self, request: Request, wire: Wire) -> None:
@@ -43,26 +55,42 @@ class TgiFace(OpenAiFace):
             "model_sha": None,
             "max_concurrent_requests": 128,
             "max_best_of": 2,
-            "max_stop_sequences": 4,
-            "max_input_tokens": self.options.max_model_len - 1,
-            "max_total_tokens": self.options.max_model_len,
-            "version": "3.3.7",
+            "max_stop_sequences": _MAX_STOPS,
+            "max_input_tokens": self.options.context_tokens - 1,
+            "max_total_tokens": self.options.context_tokens,
+            "version": _VERSION,
             "router": "text-generation-router",
         }
 
     @override
     def check_key(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").lower()
         key = self.options.api_key
-        if key is not None and given != f"bearer {key}".lower():
-            raise Refused(401, "Unauthorized")
+        given = request.headers.get("authorization", "").lower()  # it compares without case
+        if key is not None and request.path in _GUARDED and given != f"bearer {key}".lower():
+            raise Refused(401, "", is_plain=True)
+
+    @override
+    def not_json(self, problem: str, at: int) -> Refused:
+        message = f"Failed to parse the request body as JSON: {problem} at {at}"
+        return Refused(400, message, is_plain=True)
+
+    @override
+    def not_an_object(self, body: object) -> Refused:
+        return _undeserialized("invalid type: expected struct")
+
+    @override
+    def missing(self, name: str) -> Refused:
+        return _undeserialized(f"missing field `{name}`")
+
+    @override
+    def wrong_type(self, name: str, wanted: str, given: str) -> Refused:
+        return _undeserialized(f"{name}: invalid type: {given}, expected {wanted}")
 
     @override
     def error(self, refused: Refused) -> Body:
-        kind = {429: "overloaded", 424: "generation", 500: "incomplete_generation"}
         return {
             "error": refused.message,
-            "error_type": kind.get(refused.status, "validation"),
+            "error_type": _KINDS.get(refused.status, "validation"),
         }
 
     @override
@@ -81,7 +109,7 @@ class TgiFace(OpenAiFace):
     def model_of(self, body: Body) -> str:
         name = body.get("model")
         if name not in (None, "tgi"):
-            raise Refused(422, f"adapter {name} could not be found")
+            raise _invalid(f"adapter {name} could not be found")
         return self.options.models[0]
 
     @override
@@ -89,21 +117,39 @@ class TgiFace(OpenAiFace):
         return ""
 
     @override
-    def check(self, body: Body) -> None:
-        if isinstance(body.get("stop"), str):
-            raise Refused(422, "stop: invalid type: string, expected a sequence")
-        if isinstance(body.get("logit_bias"), dict):
-            raise Refused(422, "logit_bias: invalid type: map, expected a sequence")
-        if (body.get("top_logprobs") or 0) > 5:
-            raise Refused(422, "top_logprobs must be <= 5")
+    def job(self, request: Request, body: Body, fault: Fault | None, *, is_chat: bool) -> Job:
+        job = super().job(request, body, fault, is_chat=is_chat)
+        job.n = 1  # whatever was asked for
+        return job
 
     @override
-    def too_long(self, prompt: int, asked: object, *, is_chat: bool) -> Refused:
-        limit = self.options.max_model_len
-        return Refused(
-            422,
-            f"Input validation error: `inputs` tokens + `max_new_tokens` must be <= {limit}. "
-            f"Given: {prompt} `inputs` tokens and {asked or 0} `max_new_tokens`",
+    def check(self, body: Body) -> None:
+        stop = body.get("stop")
+        if isinstance(stop, str):
+            raise self.wrong_type("stop", "a sequence", "string")
+        if isinstance(body.get("logit_bias"), dict):
+            raise self.wrong_type("logit_bias", "a sequence", "map")
+        if len(stop or ()) > _MAX_STOPS:
+            raise _invalid(f"`stop` supports up to {_MAX_STOPS} stop sequences")
+        temperature = body.get("temperature")
+        if temperature is not None and temperature < 0:
+            raise _invalid("`temperature` must be strictly positive")
+        if (body.get("top_logprobs") or 0) > 5:
+            raise _invalid("`top_n_tokens` must be >= 0 and <= 5")
+
+    @override
+    def answer_tokens(self, body: Body, prompt: int) -> int:
+        asked = asked_tokens(body)
+        if asked is not None and asked < 1:
+            raise _invalid("`max_new_tokens` must be strictly positive")
+        return super().answer_tokens(body, prompt)
+
+    @override
+    def too_long(self, prompt: int, asked: int) -> Refused:
+        limit = self.options.context_tokens
+        return _invalid(
+            f"`inputs` tokens + `max_new_tokens` must be <= {limit}. "
+            f"Given: {prompt} `inputs` tokens and {asked} `max_new_tokens`"
         )
 
     @override
@@ -117,12 +163,30 @@ class TgiFace(OpenAiFace):
         return step.finish if job.is_chat or step.finish else ""
 
     @override
+    def chunk(self, job: Job, choices: list[Body], **more: object) -> str:
+        return super().chunk(job, choices, system_fingerprint=_FINGERPRINT, **more)
+
+    @override
+    def whole(self, job: Job, choices: Sequence[Told], told: Mapping[str, object]) -> Body:
+        return super().whole(job, choices, told) | {"system_fingerprint": _FINGERPRINT}
+
+    @override
+    def whole_headers(self, job: Job, generations: Sequence[Generation]) -> Mapping[str, str]:
+        return {
+            "x-compute-type": "simulated",
+            "x-prompt-tokens": str(sum(map(len, job.prompts))),
+            "x-generated-tokens": str(sum(one.work.produced for one in generations)),
+        }
+
+    @override
     async def post(self, request: Request, body: Body, wire: Wire, fault: Fault | None) -> None:
         if request.path not in _NATIVE:
             await super().post(request, body, wire, fault)
             return
-        job = self._native_job(request, body, fault)
-        generation = self.engine.begin(job.prompt, job.max_tokens, job.stops)
+        if self.engine.is_draining:
+            raise self.draining()
+        job = self._native_job(body, fault)
+        generation = self.engine.begin(job.prompts[0], job.max_tokens, job.stops)
         if generation is None:
             raise self.overloaded()
         try:
@@ -136,23 +200,26 @@ class TgiFace(OpenAiFace):
         finally:
             self.engine.finish(generation, None)
 
-    def _native_job(self, request: Request, body: Body, fault: Fault | None) -> Job:
+    def _native_job(self, body: Body, fault: Fault | None) -> Job:
+        self.check_types(body)
         inputs = body.get("inputs")
-        if not isinstance(inputs, str) or not inputs:
-            raise Refused(422, "Input validation error: `inputs` cannot be empty")
+        if inputs is None:
+            raise self.missing("inputs")
+        if not inputs:
+            raise _invalid("`inputs` cannot be empty")
         parameters = body.get("parameters") or {}
+        self.check_types(parameters)
+        self.check(parameters)
         prompt = encode(inputs)
-        asked = parameters.get("max_new_tokens") or 100
-        if len(prompt) + asked > self.options.max_model_len:
-            raise self.too_long(len(prompt), asked, is_chat=False)
+        asked = parameters.get("max_new_tokens", 100)
         return Job(
             body=parameters,
             is_chat=False,
             id="",
             model=self.options.models[0],
-            prompt=prompt,
-            max_tokens=asked,
-            stops=tuple(parameters.get("stop") or ()),
+            prompts=(prompt,),
+            max_tokens=self.answer_tokens({"max_tokens": asked}, len(prompt)),
+            stops=tuple(stop for stop in parameters.get("stop") or () if stop),
             n=1,
             include_usage=False,
             fault=fault,
@@ -163,47 +230,55 @@ class TgiFace(OpenAiFace):
         self, job: Job, generation: Generation, wire: Wire, *, in_list: bool
     ) -> None:
         text, tokens, last = "", [], Step(0, "")
-        async for step in generation.steps():
+        async for step in self.engine.steps(generation, job.fault):
+            self.check_abort(step, wire)
             text, last = text + step.text, step
             tokens.append(_token(step))
         self.engine.finish(generation, last.finish)
         answer: Body = {"generated_text": text}
         if job.body.get("details"):
-            answer["details"] = self._details(job, generation, last) | {
-                "prefill": [],
-                "tokens": tokens,
-            }
-        headers = {
-            "x-prompt-tokens": str(len(job.prompt)),
-            "x-generated-tokens": str(generation.work.produced),
-        }
+            answer["details"] = self._details(job, last) | {"prefill": [], "tokens": tokens}
         body = dumps([answer] if in_list else answer).encode()
-        self.send(wire, 200, "application/json", body, headers)
+        self.send(wire, 200, self.json_type, body, self.whole_headers(job, [generation]))
 
     async def _native_stream(self, job: Job, generation: Generation, wire: Wire) -> None:
-        wire.head(200, self.stream_headers(), None)
+        wire.head(200, dict(self.stream_headers), None)
         emitter = Emitter(wire, job.fault)
-        text, index = "", 0
-        async for step in generation.steps():
-            text, index = text + step.text, index + 1
+        failed: str | None = None
+        try:
+            await self._native_events(job, generation, emitter)
+        except Broken:
+            if job.fault is None or job.fault.name != "error-event-after":
+                wire.close()  # where the fault has not done so: TGI has no word for an abort
+                raise
+            refused = Refused(424, "Request failed during generation: simulated failure")
+            failed = dumps(self.error(refused))
+        if failed is not None:
+            await emitter.event(failed)
+        wire.end()  # without [DONE]
+
+    async def _native_events(self, job: Job, generation: Generation, emitter: Emitter) -> None:
+        text = ""
+        async for step in self.engine.steps(generation, job.fault):
+            self.check_abort(step, emitter.wire)
+            text += step.text
             is_last = step.finish is not None
             if is_last:
                 self.engine.finish(generation, step.finish)
             event = {
-                "index": index,
+                "index": step.number,
                 "token": _token(step),
                 "generated_text": text if is_last else None,
-                "details": self._details(job, generation, step) if is_last else None,
+                "details": self._details(job, step) if is_last else None,
             }
             await emitter.event(dumps(event), content=True)
-        wire.end()
 
-    def _details(self, job: Job, generation: Generation, last: Step) -> Body:
+    def _details(self, job: Job, last: Step) -> Body:
         return {
             "finish_reason": "stop_sequence" if last.finish == "stop" else last.finish,
-            "generated_tokens": generation.work.produced,
+            "generated_tokens": last.number,
             "seed": None,
-            "input_length": len(job.prompt),
+            "input_length": len(job.prompts[0]),
         }
 
     def metrics(self) -> str:
@@ -212,8 +287,8 @@ class TgiFace(OpenAiFace):
         samples = {
             "tgi_queue_size": len(scheduler.waiting),
             "tgi_batch_current_size": len(scheduler.running),
-            "tgi_batch_current_max_tokens": scheduler.cache.used * 16,
-            "tgi_batch_max_total_tokens": scheduler.cache.capacity * 16,
+            "tgi_batch_current_max_tokens": scheduler.cache.used * BLOCK_TOKENS,
+            "tgi_batch_max_total_tokens": scheduler.cache.capacity * BLOCK_TOKENS,
         }
         return "".join(f"{name} {value}\n" for name, value in samples.items())
 
@@ -221,3 +296,12 @@ class TgiFace(OpenAiFace):
 def _token(step: Step) -> Body:
     text = token_bytes(step.token).decode(errors="replace")
     return {"id": step.token, "text": text, "logprob": -0.5, "special": False}
+
+
+def _invalid(message: str) -> Refused:
+    return Refused(422, f"Input validation error: {message}")
+
+
+def _undeserialized(message: str) -> Refused:
+    text = f"Failed to deserialize the JSON body into the target type: {message}"
+    return Refused(422, text, is_plain=True)

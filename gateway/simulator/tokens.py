@@ -13,10 +13,13 @@ _PIECES = re.compile(rb" ?[A-Za-z]{1,6}|[\s\S]{1,3}")
 
 
 def encode(text: str) -> tuple[int, ...]:
-    """Token ids of a text."""
-    return tuple(
-        int.from_bytes(bytes([len(piece)]) + piece) for piece in _PIECES.findall(text.encode())
-    )
+    """Token ids of a text; half a surrogate pair, which no text can hold, counts as a "?"."""
+    return encode_bytes(text.encode(errors="replace"))
+
+
+def encode_bytes(raw: bytes) -> tuple[int, ...]:
+    """Token ids of bytes, which may begin or end within a character."""
+    return tuple(int.from_bytes(bytes([len(piece)]) + piece) for piece in _PIECES.findall(raw))
 
 
 def token_bytes(token: int) -> bytes:

@@ -56,6 +56,19 @@ _ITL_S = (
 )
 
 
+Route = tuple[str, str, str]
+
+
+class OutcomeCells:
+    """What is recorded of calls that ended in one way."""
+
+    __slots__ = ("duration", "requests")
+
+    def __init__(self, requests: Count, duration: Distribution) -> None:
+        self.requests = requests
+        self.duration = duration
+
+
 class RouteCells:
     """Everything that is recorded for one replica of one variant."""
 
@@ -115,21 +128,30 @@ class Metrics:
         self.transitions = new.counter(
             "gateway_replica_transitions", "Changes of a replica's state.", (*ROUTE, "state")
         )
-        self._routes: dict[tuple[str, str, str], RouteCells] = {}
+        self._routes: dict[Route, RouteCells] = {}
+        self._outcomes: dict[tuple[Route, str], OutcomeCells] = {}
 
-    def route(self, model: str, variant: str, replica: str) -> RouteCells:
-        """The cells of one replica."""
-        key = (model, variant, replica)
-        cells = self._routes.get(key)
+    def route(self, route: Route) -> RouteCells:
+        """The cells of one replica: `route` is model, variant and replica."""
+        cells = self._routes.get(route)
         if cells is None:
-            cells = self._routes[key] = RouteCells(
-                self._ttft.cell(*key),
-                self._inter_token.cell(*key),
+            cells = self._routes[route] = RouteCells(
+                self._ttft.cell(*route),
+                self._inter_token.cell(*route),
                 (
-                    self._tokens.cell(*key, "input"),
-                    self._tokens.cell(*key, "output"),
-                    self._tokens.cell(*key, "cached"),
+                    self._tokens.cell(*route, "input"),
+                    self._tokens.cell(*route, "output"),
+                    self._tokens.cell(*route, "cached"),
                 ),
+            )
+        return cells
+
+    def ended(self, route: Route, outcome: str) -> OutcomeCells:
+        """The cells of calls that ended in this way; the route is empty when they got none."""
+        cells = self._outcomes.get((route, outcome))
+        if cells is None:
+            cells = self._outcomes[route, outcome] = OutcomeCells(
+                self.requests.cell(*route, outcome), self.duration.cell(*route, outcome)
             )
         return cells
 

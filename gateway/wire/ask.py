@@ -89,7 +89,7 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
             raise InvalidRequest(f"missing required parameter: '{content}'", param=content)
     elif memoryview(value)[:1] not in starts:
         raise InvalidRequest(f"'{content}' must be {words}", param=content)
-    stream: bool | None = _read(_boolean, fields, "stream", "a boolean")
+    stream = _read(_boolean, fields, "stream", "a boolean") if "stream" in fields else None
     options = _read(_options, fields, "stream_options", "an object") if stream else None
     return Ask(
         operation=operation,
@@ -99,7 +99,7 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
         body_bytes=len(body),
         include_usage=bool(options and options.include_usage),
         max_tokens=_max_tokens(fields),
-        n=_read(_integer, fields, "n", "an integer") or 1,
+        n=(_read(_integer, fields, "n", "an integer") or 1) if "n" in fields else 1,
     )
 
 

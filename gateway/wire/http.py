@@ -1,7 +1,5 @@
 """One HTTP request to an engine, as values."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -10,17 +8,18 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """`path` starts with a slash; the replica's base path is put before it.
 
-    `headers` are all but host, content-length and connection, which the transport writes.
+    `fixed` and `headers` together are all but host, content-length and connection, which the
+    transport writes; `fixed` are the same in every request, so they are encoded only once.
     """
 
     method: str
     path: str
     headers: Headers = ()
     body: bytes = b""
+    fixed: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a replica listens. `base_path` has no trailing slash and may be empty."""
 
     scheme: str

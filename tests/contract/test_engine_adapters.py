@@ -63,7 +63,7 @@ def test_every_operation_becomes_one_json_request(adapter: EngineAdapter, stream
         assert request.method == "POST"
         assert request.path.startswith("/")
         assert isinstance(json.loads(request.body), dict)
-        headers = dict(request.headers)
+        headers = dict((*request.fixed, *request.headers))
         assert headers[b"authorization"] == b"Bearer sk-1"
         assert headers[b"x-request-id"] == b"req-9"
         assert headers[b"content-type"] == b"application/json"
@@ -71,7 +71,7 @@ def test_every_operation_becomes_one_json_request(adapter: EngineAdapter, stream
 
 def test_without_a_key_of_ours_none_is_sent(adapter: EngineAdapter) -> None:
     request = adapter.prepare(ask_for(Operation.CHAT), Served("served"), "req-9")
-    assert b"authorization" not in dict(request.headers)
+    assert b"authorization" not in dict((*request.fixed, *request.headers))
 
 
 def test_the_body_of_the_call_stays_as_it_was(adapter: EngineAdapter) -> None:

@@ -142,7 +142,9 @@ async def test_what_the_engine_refuses_keeps_its_status_and_words(direct: bool) 
         with pytest.raises(openai.BadRequestError) as bad:
             await client.chat.completions.create(model="m", messages=HELLO, temperature=9)
         with pytest.raises(openai.BadRequestError) as long:
-            await client.chat.completions.create(model="m", messages=HELLO, max_tokens=100_000)
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Z" * 60_000}]
+            )
     assert bad.value.param == "temperature"
     assert long.value.code == "context_length_exceeded"
 

@@ -32,7 +32,7 @@ class Response:
         self.is_complete = False
         self.can_be_reused = False
         self._connection = connection
-        self._loop = loop
+        self.loop = loop
         self._early: list[bytes] = []
         self._early_bytes = 0
         self._limit_bytes = _MAX_EARLY_BODY_BYTES
@@ -48,7 +48,7 @@ class Response:
         self._limit_bytes = limit_bytes
         self._connection.resume_reading()
         if not self.is_complete and self._failure is None and self._early_bytes <= limit_bytes:
-            self._reader = self._loop.create_future()
+            self._reader = self.loop.create_future()
             try:
                 await self._reader
             finally:
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self.has_received = False
         self.is_counted = True
         self.is_lost = False
-        self._loop = loop
+        self.loop = loop
         self._on_free = on_free
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: bytes) -> Response:
         """Send a request; its response comes to be by itself."""
-        response = self._response = Response(self, self._loop)
+        response = self._response = Response(self, self.loop)
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = self._fed_bytes = self._interim_answers = 0
         self._is_head_complete = self._is_message_complete = self._is_framed = False

@@ -6,6 +6,7 @@ one. Every wait has a deadline: for a free place, for the connection, for the fi
 """
 
 import asyncio
+import math
 import ssl
 from collections import deque
 from types import TracebackType
@@ -17,7 +18,7 @@ from gateway.errors import (
     EngineUnreachable,
 )
 from gateway.proxy.upstream.connection import Connection, Response
-from gateway.wire.http import Origin, UpstreamRequest
+from gateway.wire.http import Headers, Origin, UpstreamRequest
 
 _MAX_KNOWN_PATHS = 64
 
@@ -93,7 +94,7 @@ class PoolUpstream:
         if self._is_closed or len(place.idle) >= self._max_idle:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
+        loop = connection.loop
         connection.idle_since_s = loop.time()
         place.idle.append(connection)
         if self._sweep is None:
@@ -117,28 +118,26 @@ class _Place:
         self._origin = origin
         self._open = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._prefixes: dict[tuple[str, str], bytes] = {}
+        self._prefixes: dict[tuple[str, str, Headers], bytes] = {}
 
     def message(self, request: UpstreamRequest) -> bytes:
         """The request as bytes."""
-        prefix = self._prefixes.get((request.method, request.path))
+        prefix = self._prefixes.get((request.method, request.path, request.fixed))
         if prefix is None:
             prefix = self._prefix(request)
-        lines = [prefix]
-        for name, value in request.headers:
-            if b"\r" in value or b"\n" in value:
-                raise ValueError("a header value must not hold a line end")
-            lines.append(b"%b: %b\r\n" % (name, value))
         body = request.body
-        lines.append(b"content-length: %d\r\n\r\n" % len(body))
-        lines.append(body)
-        return b"".join(lines)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (
+            prefix,
+            _lines(request.headers),
+            len(body),
+            body,
+        )
 
     def take_idle(self) -> Connection | None:
         """An idle connection that is still fresh."""
         if not self.idle:
             return None
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.idle[-1].loop.time()
         while self.idle:
             connection = self.idle.pop()
             if now_s - connection.idle_since_s < self._pool.expiry_s:
@@ -228,21 +227,33 @@ class _Place:
         target = f"{request.method} {origin.base_path}{request.path} HTTP/1.1"
         if not target.isascii() or target.count(" ") != 2 or not target.isprintable():
             raise ValueError("the path of a request must be printable ASCII without spaces")
-        prefix = f"{target}\r\nhost: {host}\r\naccept: */*\r\n".encode()
+        prefix = f"{target}\r\nhost: {host}\r\naccept: */*\r\n".encode() + _lines(request.fixed)
         if len(self._prefixes) < _MAX_KNOWN_PATHS:
-            self._prefixes[request.method, request.path] = prefix
+            self._prefixes[request.method, request.path, request.fixed] = prefix
         return prefix
+
+
+def _lines(headers: Headers) -> bytes:
+    lines = b""
+    for name, value in headers:
+        if b"\r" in value or b"\n" in value:
+            raise ValueError("a header value must not hold a line end")
+        lines += b"%b: %b\r\n" % (name, value)
+    return lines
 
 
 async def _head(connection: Connection, message: bytes, first_byte_s: float) -> Response:
     """Send, and wait for status and headers; whatever else happens, the connection is dropped."""
     response = connection.begin(message)
-    timer = asyncio.get_running_loop().call_later(first_byte_s, connection.expire)
+    timer = None
+    if first_byte_s != math.inf:
+        timer = connection.loop.call_later(first_byte_s, connection.expire)
     try:
         await response.head
     except BaseException:
         response.close()
         raise
     finally:
-        timer.cancel()
+        if timer is not None:
+            timer.cancel()
     return response

@@ -67,10 +67,10 @@ class Upstream(Protocol):
 
         Raises EngineUnreachable (refused, unresolvable, TLS failed, not connected within
         `connect_s`: nothing was sent), ConnectionLost (broke before the head was complete),
-        EngineSilent (no head within `first_byte_s`) or EngineFault (what came is not HTTP, or its
-        head is over 64 KiB). A kept-alive connection that the engine closed before the first
-        byte of an answer is replaced by a fresh one, once and silently. Cancelling drops the
-        connection.
+        EngineSilent (no head within `first_byte_s`, which may be infinite) or EngineFault (what
+        came is not HTTP, or its head is over 64 KiB). A kept-alive connection that the engine
+        closed before the first byte of an answer is replaced by a fresh one, once and silently.
+        Cancelling drops the connection.
         """
         ...
 

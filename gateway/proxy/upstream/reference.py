@@ -324,14 +324,15 @@ def _message(origin: Origin, request: UpstreamRequest) -> httpx.Request:
     target = f"{origin.base_path}{request.path}"
     if not target.isascii() or " " in target or not target.isprintable():
         raise ValueError("the path of a request must be printable ASCII without spaces")
-    if any(b"\r" in value or b"\n" in value for _, value in request.headers):
+    given = (*request.fixed, *request.headers)
+    if any(b"\r" in value or b"\n" in value for _, value in given):
         raise ValueError("a header value must not hold a line end")
     return httpx.Request(
         request.method,
         httpx.URL(scheme=origin.scheme, host=origin.host, port=origin.port, path="/"),
         headers=[
             (b"accept", b"*/*"),
-            *request.headers,
+            *given,
             (b"content-length", b"%d" % len(request.body)),
         ],
         content=request.body,

@@ -39,7 +39,7 @@ def _sent_to(adapter: EngineAdapter, case: dict[str, Any]) -> object:
         request = adapter.prepare(ask, _SERVED, "req-1")
     except GatewayError as error:
         return {"status": error.status, "message": error.public, "param": error.param}
-    assert dict(request.headers) == {
+    assert dict((*request.fixed, *request.headers)) == {
         b"content-type": b"application/json",
         b"x-request-id": b"req-1",
         b"authorization": b"Bearer sk-engine",

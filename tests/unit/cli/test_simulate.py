@@ -1,6 +1,9 @@
+import os
+import signal
 import socket
 
 import pytest
+import typer
 
 from tests.support.command import run_command
 
@@ -40,3 +43,19 @@ def test_a_port_that_is_taken_says_so() -> None:
     assert outcome.code == 1
     assert outcome.err.startswith(f"cannot listen on 127.0.0.1 port {port}: ")
     assert "TaskGroup" not in outcome.err
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", ["vllm", "tgi"])
+def test_it_serves_until_it_is_told_to_end(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads that it serves may end it at once: it listens for that by then."""
+    said: list[str] = []
+
+    def echo(text: str, *, err: bool) -> None:
+        said.append(text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(typer, "echo", echo)
+    outcome = run_command("simulate", "--port", "0", "--engine", kind, "--fault", "drip")
+    assert outcome.code == 0
+    assert said[0].startswith(f"simulated {kind} at http://127.0.0.1:")

@@ -1,12 +1,20 @@
+import asyncio
 import io
 import json
 import logging
 from collections.abc import Iterator
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from gateway.telemetry.logs import JsonFormatter, RequestLog, configure_logging
-from tests.support.fake_clock import FakeClock
+from gateway.telemetry import fields
+from gateway.telemetry.logs import (
+    JsonFormatter,
+    RequestLine,
+    RequestLog,
+    configure_logging,
+)
 
 
 @pytest.fixture
@@ -17,26 +25,73 @@ def _logging_as_it_was() -> Iterator[None]:
     root.handlers, root.level = handlers, level
 
 
+def a_line(model: str | None = None) -> RequestLine:
+    return RequestLine(
+        time=1_700_000_000.0,
+        level="info",
+        event="request",
+        request_id="req-1",
+        operation="chat",
+        stream=False,
+        attempts=1,
+        outcome="ok",
+        status=200,
+        duration_ms=1.5,
+        body_bytes=10,
+        model=model,
+    )
+
+
 def test_a_request_is_one_line_without_what_is_unknown() -> None:
     output = io.BytesIO()
-    log = RequestLog(output, FakeClock(0))
-    log.write("request", {"model": "m", "ttft_ms": None, "status": 200})
-    log.write("request", {})
+    log = RequestLog(output)
+    log.write(a_line(model="m"))
+    log.write(a_line())
     first, second = output.getvalue().splitlines()
     assert json.loads(first) == {
         "time": 1_700_000_000.0,
         "level": "info",
         "event": "request",
-        "model": "m",
+        "request_id": "req-1",
+        "operation": "chat",
+        "stream": False,
+        "attempts": 1,
+        "outcome": "ok",
         "status": 200,
+        "duration_ms": 1.5,
+        "body_bytes": 10,
+        "model": "m",
     }
     assert json.loads(second)["event"] == "request"
+
+
+def test_the_fields_of_a_request_are_named_where_all_names_are() -> None:
+    names = {value for name, value in vars(fields).items() if name.isupper()}
+    assert set(RequestLine.__struct_fields__) - {"time", "level", "event"} <= names
+
+
+async def test_lines_of_one_turn_of_the_loop_are_written_together() -> None:
+    written: list[bytes] = []
+
+    class Output:
+        def write(self, line: bytearray, /) -> None:
+            written.append(bytes(line))
+
+    log = RequestLog(Output())
+    log.loop = asyncio.get_running_loop()
+    log.write(a_line())
+    log.write(a_line())
+    assert written == []
+    await anyio.lowlevel.checkpoint()
+    assert [len(lines.splitlines()) for lines in written] == [2]
+    log.flush()
+    assert len(written) == 1
 
 
 def test_a_closed_output_loses_the_line_not_the_request() -> None:
     output = io.BytesIO()
     output.close()
-    RequestLog(output, FakeClock()).write("request", {})
+    RequestLog(output).write(a_line())
 
 
 def test_fields_of_a_record_become_fields_of_the_line() -> None:
