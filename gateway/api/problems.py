@@ -60,9 +60,9 @@ class Bugs:
 
         try:
             await self._app(scope, receive, send_and_see)
-        except Exception as bug:  # noqa: BLE001  # the outermost edge: nothing may escape
+        except Exception:  # the outermost edge: nothing may escape
             bug_id = uuid.uuid4().hex[:8]
-            log.error(F.BUG, exc_info=bug, extra={F.REASON: bug_id})
+            log.exception(F.BUG, extra={F.REASON: bug_id})
             if not has_started:  # else the server closes what is not complete
                 told = InternalError(f"the gateway failed; if you report it, mention {bug_id}")
                 await problem(told)(scope, receive, send)

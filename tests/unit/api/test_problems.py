@@ -12,7 +12,7 @@ from gateway.api.problems import Bugs, install_problems
 from gateway.api.request_ids import RequestIds
 from gateway.errors import EngineOverloaded, GatewayError, ModelNotFound
 
-SECRET = "the secret of the bug"  # noqa: S105  # stands for what a stack may show
+SECRET = "the secret of the bug"  # stands for what a stack may show
 
 
 def an_app() -> FastAPI:
