@@ -123,6 +123,7 @@ def build(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name the scheme and host that we see
         lifespan=_lifespan(upstream, exchange, metrics, readiness, reloader, log_lines),
     )
     app.include_router(operations_router(readiness, fleet, metrics))

@@ -68,8 +68,15 @@ class RequestTooLarge(_ClientFault):
     code = "request_too_large"
 
 
+class HeadTooLarge(_ClientFault):
+    """The URL and the headers together are over the limit."""
+
+    status = 431
+    code = "headers_too_large"
+
+
 class RequestTooSlow(_ClientFault):
-    """The body did not arrive in time."""
+    """The headers or the body did not arrive in time."""
 
     status = 408
     code = "request_timeout"

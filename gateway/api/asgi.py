@@ -33,16 +33,17 @@ _FLUSH_S = 60.0
 
 
 class AsgiAnswer:
-    """A `Client` over an ASGI server's `send`."""
+    """A `Client` over an ASGI server's `send`. `is_last`: nothing follows on this connection."""
 
     def __init__(self, clock: Clock) -> None:
         self.is_gone = False
+        self.is_last = False
+        self.is_finished = False
         self.has_started = False
         self.blocked_since_s: float | None = None
         self._clock = clock
         self._queue: deque[Message] = deque()
         self._queued_bytes = 0
-        self._is_finished = False
         self._more = anyio.Event()
         self._pause: Callable[[], None] = _nothing
         self._resume: Callable[[], None] = _nothing
@@ -50,10 +51,12 @@ class AsgiAnswer:
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         self.start(status, (*headers, (b"content-length", str(len(body)).encode())))
         self._put({"type": "http.response.body", "body": body, "more_body": False})
-        self._is_finished = True
+        self.is_finished = True
 
     def start(self, status: int, headers: Headers) -> None:
         self.has_started = True
+        if self.is_last:
+            headers = (*headers, (b"connection", b"close"))
         self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     def write(self, piece: bytes) -> None:
@@ -65,7 +68,7 @@ class AsgiAnswer:
 
     def finish(self) -> None:
         self._put({"type": "http.response.body", "body": b"", "more_body": False})
-        self._is_finished = True
+        self.is_finished = True
 
     def abort(self) -> None:
         self.gone()
@@ -91,7 +94,7 @@ class AsgiAnswer:
                 if self.blocked_since_s is not None and self._queued_bytes <= 0:
                     self.blocked_since_s = None
                     self._resume()
-            if self._is_finished or self.is_gone:
+            if self.is_finished or self.is_gone:
                 return
             self._more = anyio.Event()
             await self._more.wait()
@@ -135,6 +138,9 @@ class AsgiInference:
                 refusal = exc
         call = self._inference.call(endpoint, head, body)
         if refusal is not None:
+            # where the body will not come, or not end, nothing after it could be read
+            is_cut = head.expects_continue or isinstance(refusal, RequestTooSlow)
+            answer.is_last = is_cut and scope["http_version"].startswith("1")
             tell(answer, call, refusal)
             await answer.send_all(send)
             return
@@ -159,14 +165,21 @@ class AsgiInference:
     async def _serve(self, call: Call, answer: AsgiAnswer, receive: Receive, send: Send) -> None:
         exchange_scope = anyio.CancelScope()
 
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        def leave() -> None:
             answer.gone()
             exchange_scope.cancel()
 
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not answer.is_finished:  # else it only says that all is sent
+                leave()
+
         async def deliver() -> None:
-            await answer.send_all(send)
+            try:
+                await answer.send_all(send)
+            except OSError:  # how some servers say that the client is gone
+                leave()
 
         async with anyio.create_task_group() as group:
             group.start_soon(watch)
@@ -174,8 +187,8 @@ class AsgiInference:
                 sending.start_soon(deliver)
                 with exchange_scope:
                     await self._inference.exchange.run(call, answer)
-                if not answer.is_gone:
-                    sending.cancel_scope.deadline = anyio.current_time() + _FLUSH_S
+                patience_s = 0.0 if answer.is_gone else _FLUSH_S
+                sending.cancel_scope.deadline = anyio.current_time() + patience_s
             group.cancel_scope.cancel()
 
 

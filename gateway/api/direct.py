@@ -3,7 +3,7 @@
 ASGI costs a dictionary, two coroutines and an event for every message. For `POST` to an
 inference path this protocol hands the request straight to the exchange and writes the answer
 straight to the transport; everything else goes the ordinary way. Keep-alive, pipelining and
-shutdown stay uvicorn's. Both ways pass the same contract suite.
+shutdown stay uvicorn's. Both ways pass the same tests.
 """
 
 import asyncio
@@ -12,19 +12,15 @@ from typing import Any, cast
 
 from typing_extensions import override
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway.api.connection import Connection
 from gateway.api.endpoint import Endpoint
-from gateway.api.inference import Head, Inference, read_head, request_id
+from gateway.api.inference import Head, Inference, read_head
 from gateway.clock import Clock
-from gateway.errors import GatewayError, InvalidRequest, RequestTooSlow
+from gateway.errors import GatewayError, RequestTooSlow
 from gateway.proxy.exchange import tell
-from gateway.wire.error_body import error_body
 from gateway.wire.http import Headers
 
 # how much of a refused body is read and dropped, so that the connection can be used again
@@ -129,10 +125,10 @@ class DirectAnswer:
         if self.keep_alive:
             self._connection.on_response_complete()
         else:
-            self._transport.close()
+            self._connection.close_after(self)
 
 
-class DirectProtocol(HttpToolsProtocol):
+class DirectProtocol(Connection):
     """uvicorn's HTTP connection with a short way for inference."""
 
     def __init__(
@@ -144,37 +140,38 @@ class DirectProtocol(HttpToolsProtocol):
         *,
         inference: Inference,
         clock: Clock,
-        body_read_s: float,
+        read_s: float,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, read_s=read_s)
         self._inference = inference
         self._clock = clock
-        self._body_read_s = body_read_s
         self._answers: list[DirectAnswer] = []
         self._body_deadline: asyncio.TimerHandle | None = None
         self._discarded_bytes = 0
+        self._is_unread = False
 
-    def head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
-        """Status line and headers, the closing blank line left out."""
-        lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        if not keep_alive:
-            lines.append(b"connection: close\r\n")
-        return b"".join(lines)
+    def close_after(self, answer: DirectAnswer) -> None:
+        """The answer was the last on this connection."""
+        if answer.more_body or self.is_over:
+            self.close_gently()
+        else:
+            self.transport.close()
 
     @override
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self.head_begins()
 
     @override
     def on_headers_complete(self) -> None:
+        if not self.is_head_usable():
+            return
         endpoint = None
         if self.parser.get_method() == b"POST":
             endpoint = self._inference.endpoints.at(self.url.decode("latin-1"))
-        if endpoint is None or self.parser.should_upgrade():
+        if endpoint is None:
             self._go_the_ordinary_way()
             return
         head = read_head(self.headers)
@@ -186,18 +183,20 @@ class DirectProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
         )
         before: DirectAnswer | RequestResponseCycle | None = self.cycle
-        self.cycle = cast("RequestResponseCycle", answer)
-        self._answers.append(answer)
-        self._discarded_bytes = 0
-        answer.refusal = self._inference.refusal(head)
         if before is not None and not before.response_complete:
             answer.waits_for = before
-        elif answer.refusal is not None:
-            self._start(answer)
-            return
-        elif self.expect_100_continue:
+        self.cycle = cast("RequestResponseCycle", answer)
+        self._answers.append(answer)
+        self.is_in_body = True
+        self._discarded_bytes = 0
+        self._body_deadline = self.loop.call_later(self.read_s, self._too_slow, answer)
+        refusal = self._inference.refusal(head)
+        if refusal is not None:
+            if head.expects_continue:
+                answer.keep_alive = False  # the body will not come, and must not be waited for
+            self._refuse(answer, refusal)
+        elif head.expects_continue and answer.waits_for is None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._body_deadline = self.loop.call_later(self._body_read_s, self._too_slow, answer)
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -215,37 +214,45 @@ class DirectProtocol(HttpToolsProtocol):
 
     @override
     def on_message_complete(self) -> None:
-        answer = cast("DirectAnswer | RequestResponseCycle", self.cycle)
-        if not isinstance(answer, DirectAnswer):
+        answer = cast("DirectAnswer | RequestResponseCycle | None", self.cycle)
+        if not isinstance(answer, DirectAnswer) or not answer.more_body:
             super().on_message_complete()
             return
         self._forget_body_deadline()
-        if answer.response_complete:
-            return
-        answer.more_body = False
-        if answer.waits_for is None or answer.waits_for.response_complete:
-            self._start(answer)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+        self.is_in_body = answer.more_body = False
+        if answer.refusal is None:
+            self._start_in_turn(answer)
 
     @override
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         ours = cast("DirectAnswer | RequestResponseCycle", cycle)
-        if isinstance(ours, DirectAnswer):
+        if not isinstance(ours, DirectAnswer):
+            super()._start_asgi_task(cycle, app)
+        elif ours.refusal is None:
             self._start(ours)
         else:
-            super()._start_asgi_task(cycle, app)
+            # told at once it would bring on the next, and that the next: a deep stack
+            self.loop.call_soon(self._start, ours)
 
     @override
     def on_response_complete(self) -> None:
         if self._answers and self._answers[0].response_complete:
             del self._answers[0]
-        super().on_response_complete()
+        if self.flow.write_paused and not self.transport.is_closing():
+            # who does not read gets no further answer: they would pile up here
+            self._is_unread = True
+            self.flow.pause_reading()
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.transport.abort
+            )
+        else:
+            super().on_response_complete()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_body_deadline()
+        self._is_unread = False
         super().connection_lost(exc)
         for answer in self._answers:
             answer.gone()
@@ -262,17 +269,18 @@ class DirectProtocol(HttpToolsProtocol):
         super().resume_writing()
         for answer in self._answers[:1]:
             answer.unblocked()
+        if self._is_unread:
+            self._is_unread = False
+            super().on_response_complete()
 
     @override
-    def send_400_response(self, msg: str) -> None:
-        body = error_body(InvalidRequest("this is not a valid HTTP request"))
-        headers = (
-            (b"x-request-id", request_id(None).encode()),
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        )
-        self.transport.write(self.head(400, headers, keep_alive=False) + b"\r\n" + body)
-        self.transport.close()
+    def spoil(self, current: RequestResponseCycle, refusal: GatewayError) -> None:
+        answer = cast("DirectAnswer | RequestResponseCycle", current)
+        if isinstance(answer, DirectAnswer):
+            answer.keep_alive = False
+            self._refuse(answer, refusal)
+        else:
+            super().spoil(current, refusal)
 
     def _go_the_ordinary_way(self) -> None:
         url, headers, expect = self.url, self.headers, self.expect_100_continue
@@ -281,9 +289,18 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers += headers
         super().on_headers_complete()
 
+    def _start_in_turn(self, answer: DirectAnswer) -> None:
+        before = answer.waits_for
+        if (before is None or before.response_complete) and not self._is_unread:
+            self._start(answer)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
     def _start(self, answer: DirectAnswer) -> None:
         call = self._inference.call(answer.endpoint, answer.head, bytes(answer.body))
         answer.body.clear()
+        answer.waits_for = None
         if answer.refusal is not None:
             tell(answer, call, answer.refusal)
             return
@@ -292,15 +309,17 @@ class DirectProtocol(HttpToolsProtocol):
         answer.task.add_done_callback(self.tasks.discard)
 
     def _refuse(self, answer: DirectAnswer, refusal: GatewayError) -> None:
-        """Refuse a request whose body is still arriving."""
+        """Answer without the body, which may still be arriving."""
         answer.refusal = refusal
         answer.body.clear()
-        if answer.waits_for is None or answer.waits_for.response_complete:
-            self._start(answer)
+        self._start_in_turn(answer)
 
     def _too_slow(self, answer: DirectAnswer) -> None:
         answer.keep_alive = False
-        self._refuse(answer, RequestTooSlow("the body did not arrive in time"))
+        if answer.refusal is None:
+            self._refuse(answer, RequestTooSlow("the body did not arrive in time"))
+        elif answer.response_complete:
+            self.close_gently()
 
     def _forget_body_deadline(self) -> None:
         if self._body_deadline is not None:

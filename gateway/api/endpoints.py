@@ -14,6 +14,7 @@ from gateway.proxy.dialect import OpenAiDialect
 from gateway.wire.ask import Operation
 
 _OPENAI = OpenAiDialect()
+_MORE_THAN_A_PATH = frozenset("?#")
 
 
 class Endpoints:
@@ -30,9 +31,9 @@ class Endpoints:
             }
         )
 
-    def at(self, path: str) -> Endpoint | None:
-        """What is at a path as it was sent; None when it is no inference."""
-        endpoint = self.fixed.get(path)
-        if endpoint is None and path.startswith(PREFIX):
-            return tgi_endpoint(unquote(path))
+    def at(self, target: str) -> Endpoint | None:
+        """What is at a URL as it was sent; None when it is no inference, or has to be parsed."""
+        endpoint = self.fixed.get(target)
+        if endpoint is None and target.startswith(PREFIX) and not _MORE_THAN_A_PATH & set(target):
+            return tgi_endpoint(unquote(target))
         return endpoint

@@ -31,6 +31,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     content_length: int | None = None
     traceparent: bytes | None = None
     sdk_retry: bytes | None = None
+    expects_continue: bool = False
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -45,6 +46,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         content_length=int(length) if length.isdigit() else None,
         traceparent=found.get(b"traceparent"),
         sdk_retry=found.get(b"x-stainless-retry-count"),
+        expects_continue=found.get(b"expect", b"").lower() == b"100-continue",
     )
 
 

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.inference import request_id
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -35,7 +35,37 @@ def install_problems(app: FastAPI) -> None:
     """Make every failure of `app` speak OpenAI's error body."""
     app.add_exception_handler(GatewayError, _known)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _bug)
+    app.add_middleware(Bugs)
+
+
+class Bugs:
+    """ASGI middleware: a bug is logged once and told with its id; no server logs it again.
+
+    A handler of Starlette's for it would stand outside of all middleware, and raise it again.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_started = False
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_see)
+        except Exception:  # the outermost edge: nothing may escape
+            bug_id = uuid.uuid4().hex[:8]
+            log.exception(F.BUG, extra={F.REASON: bug_id})
+            if not has_started:  # else the server closes what is not complete
+                told = InternalError(f"the gateway failed; if you report it, mention {bug_id}")
+                await problem(told)(scope, receive, send)
 
 
 async def _known(_: Request, error: Exception) -> Response:
@@ -55,13 +85,3 @@ async def _http(request: Request, error: Exception) -> Response:
             return response
         case _:
             return problem(InvalidRequest("the request could not be read"))
-
-
-async def _bug(request: Request, bug: Exception) -> Response:
-    bug_id = uuid.uuid4().hex[:8]
-    log.error(F.BUG, exc_info=bug, extra={F.REASON: bug_id})
-    response = problem(InternalError(f"the gateway failed; if you report it, mention {bug_id}"))
-    # Starlette answers bugs outside of all middleware, so no other part sets it
-    given = request.headers.get("x-request-id")
-    response.headers["x-request-id"] = request_id(None if given is None else given.encode())
-    return response

@@ -13,6 +13,7 @@ import typer
 import uvicorn
 
 from gateway import __version__
+from gateway.api.connection import Connection
 from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
@@ -64,7 +65,8 @@ def serve(
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Exits with 1 and a clear word when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # with the protocol named, asyncio turns Nagle's algorithm off: events leave at once
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -116,13 +118,15 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
         lifespan="on",
     )
     config.load()
-    if direct and not gateway.document.cors.allow_origins:
-        config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
-            DirectProtocol,
-            inference=gateway.inference,
-            clock=gateway.clock,
-            body_read_s=gateway.document.server.body_read_s,
-        )
+    is_direct = direct and not gateway.document.cors.allow_origins
+    connection = (
+        functools.partial(DirectProtocol, inference=gateway.inference, clock=gateway.clock)
+        if is_direct
+        else Connection
+    )
+    config.http_protocol_class = functools.partial(  # type: ignore[assignment]  # a factory
+        connection, read_s=gateway.document.server.body_read_s
+    )
     return DrainingServer(
         config,
         begin_drain=gateway.begin_drain,

@@ -33,7 +33,9 @@ class Server(Section):
     """Bounds of what clients send and get."""
 
     max_body_bytes: Bytes = Field(32 * 1024 * 1024, description="The largest request body.")
-    body_read_s: Seconds = Field(30, description="How long a body may take to arrive.")
+    body_read_s: Seconds = Field(
+        30, description="How long headers, and then a body, may take to arrive."
+    )
     heartbeat_s: Seconds = Field(
         15, description="Comments keep a stream alive while the engine is silent."
     )

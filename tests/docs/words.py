@@ -9,7 +9,8 @@ _TRY_LATER = "Try again after `retry-after`. If it lasts, look at the engine's o
 ADVICE: dict[type[GatewayError], str] = {
     errors.InvalidRequest: "Correct the field that `param` names.",
     errors.RequestTooLarge: "Send less, or raise `server.max_body_bytes`.",
-    errors.RequestTooSlow: "Send the body faster, or raise `server.body_read_s`.",
+    errors.HeadTooLarge: "Send fewer or shorter headers: 64 KiB are enough for any client.",
+    errors.RequestTooSlow: "Send the request faster, or raise `server.body_read_s`.",
     errors.UnsupportedContentType: "Send `content-type: application/json`, not compressed.",
     errors.PathNotFound: "Check the base URL: OpenAI's paths begin with `/v1`.",
     errors.MethodNotAllowed: "Use the method that the `allow` header names.",

@@ -1,7 +1,6 @@
 """A whole gateway with simulated engines on real sockets, in the test's own event loop."""
 
 import json
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import anyio
 
 from gateway.app import Gateway, build
-from gateway.cli.serve import server_for
+from gateway.cli.serve import listen, server_for
 from gateway.cli.server import DrainingServer
 from gateway.config.document import Document
 from gateway.config.settings import load_settings
@@ -94,7 +93,7 @@ async def running(
         config_path=config_path,
         request_log=log,
     )
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = server_for(gateway, direct=direct)
     try:

@@ -1,0 +1,105 @@
+import re
+from typing import Any
+
+import pytest
+
+from gateway.api.endpoint import Endpoint
+from gateway.api.endpoints import Endpoints
+from gateway.api.inference import Head, Inference, read_head, request_id
+from gateway.errors import RequestTooLarge, UnsupportedContentType
+from gateway.proxy.dialect import OpenAiDialect
+from gateway.wire.ask import Operation
+from tests.support.fake_clock import FakeClock
+
+MIB = 1024 * 1024
+
+
+def an_inference(max_body_bytes: int = MIB) -> Inference:
+    exchange: Any = None
+    return Inference(exchange, Endpoints(str), FakeClock(), max_body_bytes=max_body_bytes)
+
+
+def test_a_head_keeps_what_means_something() -> None:
+    head = read_head(
+        [
+            (b"host", b"x"),
+            (b"x-request-id", b"mine"),
+            (b"authorization", b"Bearer k"),
+            (b"content-type", b"application/json"),
+            (b"content-encoding", b"gzip"),
+            (b"content-length", b"12"),
+            (b"traceparent", b"00-1-2-01"),
+            (b"x-stainless-retry-count", b"1"),
+            (b"expect", b"100-Continue"),
+        ]
+    )
+    assert head == Head(
+        request_id="mine",
+        authorization=b"Bearer k",
+        content_type=b"application/json",
+        content_encoding=b"gzip",
+        content_length=12,
+        traceparent=b"00-1-2-01",
+        sdk_retry=b"1",
+        expects_continue=True,
+    )
+
+
+def test_of_an_empty_head_nothing_is_known_and_the_id_is_new() -> None:
+    head = read_head([])
+    assert head == Head(request_id=head.request_id)
+    assert head.request_id.startswith("req_")
+
+
+@pytest.mark.parametrize("length", [b"", b"-1", b"1.5", b"x", "²".encode()])
+def test_a_length_that_is_no_number_is_unknown(length: bytes) -> None:
+    assert read_head([(b"content-length", length)]).content_length is None
+
+
+@pytest.mark.parametrize("given", [None, b"", b"a b", b"x" * 129, b"\xff", b"a\n"])
+def test_an_id_that_is_not_sane_is_replaced(given: bytes | None) -> None:
+    assert re.fullmatch(r"req_[0-9a-f]{24}", request_id(given))
+
+
+def test_a_length_within_the_bound_is_welcome_and_one_above_is_not() -> None:
+    inference = an_inference(MIB)
+    assert inference.refusal(Head("id", content_length=MIB)) is None
+    refusal = inference.refusal(Head("id", content_length=MIB + 1))
+    assert isinstance(refusal, RequestTooLarge)
+    assert "1 MiB" in refusal.public
+
+
+@pytest.mark.parametrize("encoding", [None, b"identity"])
+def test_a_body_as_it_is_is_welcome(encoding: bytes | None) -> None:
+    assert an_inference().refusal(Head("id", content_encoding=encoding)) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Head("id", content_encoding=b"gzip"),
+        Head("id", content_type=b"text/plain"),
+        Head("id", content_type=b"text/x+json"),
+        Head("id", content_type=b""),
+    ],
+)
+def test_what_is_not_plain_json_is_not_supported(head: Head) -> None:
+    assert isinstance(an_inference().refusal(head), UnsupportedContentType)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [b"application/json", b" Application/JSON ; charset=utf-8", b"application/a+json"],
+)
+def test_json_has_several_names(content_type: bytes) -> None:
+    assert an_inference().refusal(Head("id", content_type=content_type)) is None
+
+
+def test_a_call_holds_what_the_endpoint_and_the_head_say() -> None:
+    endpoint = Endpoint(Operation.GENERATE, OpenAiDialect(), "m")
+    head = Head("id", authorization=b"Bearer k", traceparent=b"t", sdk_retry=b"2")
+    call = an_inference().call(endpoint, head, b"{}")
+    assert (call.operation, call.model, call.body) == (Operation.GENERATE, "m", b"{}")
+    assert (call.request_id, call.authorization) == ("id", b"Bearer k")
+    assert (call.traceparent, call.sdk_retry) == (b"t", b"2")
+    assert call.received_s == FakeClock().now_s()
