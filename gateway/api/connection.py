@@ -44,6 +44,8 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.read_s = read_s
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
         self._is_in_head = False
         self.is_in_body = False
         self._is_long = False
@@ -56,8 +58,11 @@ class Connection(HttpToolsProtocol):
 
     def head(self, status: int, headers: Headers, *, keep_alive: bool) -> bytes:
         """Status line and headers, the closing blank line left out."""
-        lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
+        if self._default_headers is not self.server_state.default_headers:
+            # a new list each second, for its date
+            self._default_headers = self.server_state.default_headers
+            self._default_lines = b"".join(b"%b: %b\r\n" % pair for pair in self._default_headers)
+        lines = [STATUS_LINE[status], self._default_lines]
         lines += [b"%b: %b\r\n" % pair for pair in headers]
         if not keep_alive:
             lines.append(b"connection: close\r\n")

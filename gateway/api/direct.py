@@ -20,6 +20,7 @@ from gateway.api.endpoint import Endpoint
 from gateway.api.inference import Head, Inference, read_head
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RequestTooSlow
+from gateway.proxy.call import Call
 from gateway.proxy.exchange import tell
 from gateway.wire.http import Headers
 
@@ -158,6 +159,15 @@ class DirectProtocol(Connection):
             self.transport.close()
 
     @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.is_in_body and self._body_deadline is None:
+            # nearly all bodies come with their head, and need no deadline
+            answer = cast("DirectAnswer | RequestResponseCycle", self.cycle)
+            if isinstance(answer, DirectAnswer):
+                self._body_deadline = self.loop.call_later(self.read_s, self._too_slow, answer)
+
+    @override
     def on_message_begin(self) -> None:
         self.url = b""
         self.expect_100_continue = False
@@ -189,7 +199,6 @@ class DirectProtocol(Connection):
         self._answers.append(answer)
         self.is_in_body = True
         self._discarded_bytes = 0
-        self._body_deadline = self.loop.call_later(self.read_s, self._too_slow, answer)
         refusal = self._inference.refusal(head)
         if refusal is not None:
             if head.expects_continue:
@@ -286,7 +295,7 @@ class DirectProtocol(Connection):
         url, headers, expect = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
-        self.headers += headers
+        self.headers.extend(headers)
         super().on_headers_complete()
 
     def _start_in_turn(self, answer: DirectAnswer) -> None:
@@ -304,9 +313,15 @@ class DirectProtocol(Connection):
         if answer.refusal is not None:
             tell(answer, call, answer.refusal)
             return
-        answer.task = self.loop.create_task(self._inference.exchange.run(call, answer))
-        self.tasks.add(answer.task)
-        answer.task.add_done_callback(self.tasks.discard)
+        answer.task = task = self.loop.create_task(self._run(call, answer))
+        self.tasks.add(task)
+
+    async def _run(self, call: Call, answer: DirectAnswer) -> None:
+        try:
+            await self._inference.exchange.run(call, answer)
+        finally:
+            if answer.task is not None:
+                self.tasks.discard(answer.task)
 
     def _refuse(self, answer: DirectAnswer, refusal: GatewayError) -> None:
         """Answer without the body, which may still be arriving."""

@@ -22,6 +22,7 @@ from gateway.engines.openai_errors import (
     read_words,
     retry_after_s,
 )
+from gateway.engines.openai_shapes import read_summary
 from gateway.engines.openai_stream import OpenAiStream
 from gateway.errors import EngineFault, GatewayError
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string
@@ -39,23 +40,6 @@ PATHS: Mapping[Operation, str] = MappingProxyType(
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-
-
-class _Finish(msgspec.Struct):
-    finish_reason: str | None = None
-
-
-class _Summary(msgspec.Struct):
-    """What must be known of a whole answer."""
-
-    model: str | None = None
-    id: str | None = None
-    choices: list[_Finish] = []
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-    error: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_summary = msgspec.json.Decoder(_Summary)
 
 
 class OpenAiAdapter:
@@ -87,7 +71,7 @@ class OpenAiAdapter:
 
     def answer(self, ask: Ask, body: bytes, header: ReadHeader, shown: Shown) -> Answer:
         try:
-            summary = _summary.decode(body)
+            summary = read_summary(body)
         except msgspec.DecodeError as exc:
             raise EngineFault("the engine's answer could not be read") from exc
         if bytes(summary.error) != b"null":

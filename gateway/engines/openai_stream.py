@@ -10,39 +10,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.engines.adapter import Shown
+from gateway.engines.openai_shapes import ABSENT, Choice, Chunk, read_chunk
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, encode_string
 from gateway.wire.sse import DONE, data_event, event_data
 from gateway.wire.usage import Usage, read_usage
 
-# msgspec has no "raw or null": what is absent is this very object, null is b"null"
-_ABSENT = msgspec.Raw()
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: msgspec.Raw = _ABSENT
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class Chunk(msgspec.Struct):
-    """What must be known of an event."""
-
-    model: str | None = None
-    choices: list[_Choice] = []
-    usage: msgspec.Raw = _ABSENT
-    error: msgspec.Raw = _ABSENT
-
-
-_decode = msgspec.json.Decoder(Chunk).decode
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
@@ -90,7 +63,7 @@ class OpenAiStream:
             if not data:
                 return None
         try:
-            chunk = _decode(data)
+            chunk = read_chunk(data)
         except msgspec.DecodeError:
             return self._unreadable(event)
         if is_given(chunk.error):
@@ -104,7 +77,7 @@ class OpenAiStream:
         return self._done(DONE)
 
     def _chunk(self, event: bytes, chunk: Chunk) -> bytes | None:
-        if chunk.usage is not _ABSENT and (usage := read_usage(chunk.usage)):
+        if chunk.usage is not ABSENT and (usage := read_usage(chunk.usage)):
             self.usage = usage
             if not chunk.choices:
                 self._has_final_usage = True
@@ -229,7 +202,7 @@ def edited(event: bytes, changes: Mapping[str, msgspec.Raw]) -> bytes:
     return data_event(msgspec.json.encode(_top.decode(event_data(event) or b"") | dict(changes)))
 
 
-def _has_content(choice: _Choice) -> bool:
+def _has_content(choice: Choice) -> bool:
     delta = choice.delta
     if delta is None:
         return bool(choice.text)
@@ -240,4 +213,4 @@ def _has_content(choice: _Choice) -> bool:
 
 def is_given(value: msgspec.Raw) -> bool:
     """Whether a raw field was there and not null."""
-    return value is not _ABSENT and bytes(value) not in (b"", b"null")
+    return value is not ABSENT and bytes(value) not in (b"", b"null")

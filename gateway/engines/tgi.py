@@ -17,6 +17,7 @@ from gateway.engines.adapter import Answer, AnswerStream, Load, ReadHeader, Serv
 from gateway.engines.openai import OpenAiAdapter, is_set, post
 from gateway.engines.openai_errors import name_failure, read_error_field, read_words
 from gateway.engines.prometheus import Samples
+from gateway.engines.tgi_shapes import read_generated, read_response_format
 from gateway.engines.tgi_stream import TgiNativeStream, TgiStream
 from gateway.errors import EngineFault, GatewayError, InvalidRequest
 from gateway.wire.ask import TRUE, Ask, Operation
@@ -34,26 +35,9 @@ _NEVER_NULL = ("stream", "stream_options")
 _FAULT_WORDS = ("request failed during generation", "incomplete generation")
 
 
-class _ResponseFormat(msgspec.Struct):
-    type: str
-    json_schema: msgspec.Raw = msgspec.Raw(b"null")
-    value: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Details(msgspec.Struct):
-    finish_reason: str | None = None
-
-
-class _Generated(msgspec.Struct):
-    generated_text: str
-    details: _Details | None = None
-
-
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number = msgspec.json.Decoder(float)
 _string = msgspec.json.Decoder(str)
-_response_format = msgspec.json.Decoder(_ResponseFormat)
-_generated = msgspec.json.Decoder(_Generated)
 
 
 class TgiAdapter(OpenAiAdapter):
@@ -116,7 +100,7 @@ class TgiAdapter(OpenAiAdapter):
         if ask.operation is not Operation.GENERATE:
             return super().answer(ask, body, header, shown)
         try:
-            generated = _generated.decode(body)
+            generated = read_generated(body)
         except msgspec.DecodeError as exc:
             raise EngineFault("the engine's answer could not be read") from exc
         reason = generated.details.finish_reason if generated.details else None
@@ -172,7 +156,7 @@ def _is_neutral(value: msgspec.Raw) -> bool:
 def _grammar(given: msgspec.Raw) -> msgspec.Raw | None:
     """OpenAI's response format as TGI's; None for plain text."""
     try:
-        wanted = _response_format.decode(given)
+        wanted = read_response_format(given)
     except msgspec.DecodeError as exc:
         raise InvalidRequest(
             "'response_format' must be an object with a 'type'", param="response_format"

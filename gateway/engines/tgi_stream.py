@@ -11,7 +11,9 @@ import msgspec
 from typing_extensions import override
 
 from gateway.engines.adapter import Shown
-from gateway.engines.openai_stream import Chunk, OpenAiStream, ReadError
+from gateway.engines.openai_shapes import Chunk
+from gateway.engines.openai_stream import OpenAiStream, ReadError
+from gateway.engines.tgi_shapes import read_event
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, Operation, encode_string
 from gateway.wire.sse import data_event, event_data
@@ -75,21 +77,6 @@ class TgiStream(OpenAiStream):
         )
 
 
-class _Details(msgspec.Struct):
-    finish_reason: str | None = None
-    generated_tokens: int = 0
-    input_length: int = 0
-
-
-class _Event(msgspec.Struct):
-    generated_text: str | None = None
-    details: _Details | None = None
-    error: str | None = None
-
-
-_event = msgspec.json.Decoder(_Event)
-
-
 class TgiNativeStream:
     """The stream of `/generate_stream`: token events, the last of which has the whole text."""
 
@@ -107,7 +94,7 @@ class TgiNativeStream:
         if not data:
             return event
         try:
-            read = _event.decode(data)
+            read = read_event(data)
         except msgspec.DecodeError:
             self.content_events += 1
             return event

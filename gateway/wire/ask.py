@@ -64,12 +64,8 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
         return msgspec.json.encode(fields)
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
 _top = msgspec.json.Decoder(Fields)
-_options: msgspec.json.Decoder[_StreamOptions] = msgspec.json.Decoder(_StreamOptions)
+_options: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
 _boolean: msgspec.json.Decoder[bool] = msgspec.json.Decoder(bool)
 _integer: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 _string = msgspec.json.Decoder(str)
@@ -97,7 +93,7 @@ def read_ask(body: bytes, operation: Operation, *, model: str | None = None) -> 
         stream=bool(stream),
         fields=fields,
         body_bytes=len(body),
-        include_usage=bool(options and options.include_usage),
+        include_usage=options is not None and _includes_usage(options),
         max_tokens=_max_tokens(fields),
         n=(_read(_integer, fields, "n", "an integer") or 1) if "n" in fields else 1,
     )
@@ -136,6 +132,13 @@ def _model(fields: Fields) -> str:
     if not name:
         raise InvalidRequest("'model' must not be empty", param="model")
     return name
+
+
+def _includes_usage(options: dict[str, object]) -> bool:
+    asked = options.get("include_usage")
+    if asked is not None and not isinstance(asked, bool):
+        raise InvalidRequest("'include_usage' must be a boolean", param="stream_options")
+    return asked is True
 
 
 def _max_tokens(fields: Fields) -> int | None:
