@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         super().connection_made(transport)
-        self._wait_for_more()
+        self.wait_for_more()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,12 +118,24 @@ class Connection(HttpToolsProtocol):
         if self._is_in_head:
             self._wait_for_head(len(data) if was_in_head else 0)
         elif self.timeout_keep_alive_task is None and not self._is_answering():
-            self._wait_for_more()
+            self.wait_for_more()
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_begins()
+
+    @override
+    def on_url(self, url: bytes) -> None:
+        self.url = self.url + url  # mypyc knows no augmented one here
+
+    @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # as uvicorn does it; here because it is called for every header, and compiled
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     @override
     def on_headers_complete(self) -> None:
@@ -185,8 +197,9 @@ class Connection(HttpToolsProtocol):
         current = cast("RequestResponseCycle | None", self.cycle)
         return current is not None and not current.response_complete
 
-    def _wait_for_more(self) -> None:
-        if self.is_over:
+    def wait_for_more(self) -> None:
+        """The connection is idle: it is closed when that lasts."""
+        if self.is_over or self.transport.is_closing():
             return
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

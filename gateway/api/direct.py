@@ -255,8 +255,11 @@ class DirectProtocol(Connection):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.transport.abort
             )
-        else:
+        elif self.pipeline or self.flow.read_paused:
             super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.wait_for_more()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
