@@ -243,9 +243,7 @@ class DirectProtocol(Connection):
             self._is_unread = True
             self.flow.pause_reading()
             self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.transport.abort
-            )
+            self._wait_for_reader()
         else:
             super().on_response_complete()
 
@@ -288,6 +286,19 @@ class DirectProtocol(Connection):
         self.url, self.expect_100_continue = url, expect
         self.headers += headers
         super().on_headers_complete()
+
+    def _wait_for_reader(self) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self._has_read, unread_bytes
+        )
+
+    def _has_read(self, unread_bytes: int) -> None:
+        """However slow, a client that reads may go on; one that has read nothing may not."""
+        if self.transport.get_write_buffer_size() < unread_bytes:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
 
     def _start_in_turn(self, answer: DirectAnswer) -> None:
         before = answer.waits_for
