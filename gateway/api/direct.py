@@ -58,6 +58,10 @@ class DirectAnswer:
         self._resume: Callable[[], None] = _nothing
 
     @property
+    def is_finished(self) -> bool:
+        return self.response_complete
+
+    @property
     def disconnected(self) -> bool:
         return self.is_gone
 
