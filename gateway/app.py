@@ -47,7 +47,7 @@ from gateway.proxy.upstream.protocol import Upstream
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.instruments import Labels
+from gateway.telemetry.cells import LEVELS_EVERY_S, Cells, Labels
 from gateway.telemetry.logs import BytesOutput, RequestLog, configure_logging, unbuffered
 from gateway.telemetry.metrics import ROUTE, Metrics
 
@@ -84,12 +84,16 @@ def build(
     rng: random.Random | None = None,
     upstream: Upstream | None = None,
     request_log: BytesOutput | None = None,
+    cells: Cells | None = None,
 ) -> Gateway:
-    """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes."""
+    """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes.
+
+    `cells`: where metrics are counted together with sibling workers.
+    """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
     fleet = FleetState(catalog)
-    metrics = Metrics()
+    metrics = Metrics(cells)
     log_lines = RequestLog(request_log or unbuffered(sys.stdout))
     books = Bookkeeper(metrics, log_lines, clock)
     upstream = upstream or PoolUpstream()
@@ -170,12 +174,23 @@ def _lifespan(
                 readiness.is_started = True
                 group.start_soon(prober.run)
                 group.start_soon(reloader.run)
+                group.start_soon(_tell_levels, metrics)
                 yield
                 group.cancel_scope.cancel()
         log_lines.loop = None
         log_lines.flush()
 
     return lifespan
+
+
+async def _tell_levels(metrics: Metrics) -> None:
+    """Let sibling workers know our share of what goes up and down, the last time at the end."""
+    try:
+        while True:
+            metrics.tell_levels()
+            await anyio.sleep(LEVELS_EVERY_S)
+    finally:
+        metrics.tell_levels()
 
 
 def _bounds(document: Document) -> StreamBounds:
@@ -215,7 +230,7 @@ def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> N
 
         return readings
 
-    metrics.gauge(
+    metrics.level(
         "gateway_requests_in_flight",
         "Our own requests on a replica now.",
         ROUTE,

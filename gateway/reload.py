@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import anyio
+
 from gateway.api.readiness import Readiness
 from gateway.config.document import Document
 from gateway.config.load import load_document
@@ -40,9 +42,13 @@ class Reloader:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Follow the file forever."""
-        if self._path is not None:
-            async for _ in file_changes(self._path, self._known):
+        """Follow the file until cancelled."""
+        if self._path is None:
+            return
+        stop = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_set_when_cancelled, stop)
+            async for _ in file_changes(self._path, self._known, stop):
                 self.reload()
 
     def reload(self) -> None:
@@ -63,3 +69,10 @@ class Reloader:
         self._readiness.config_problems = ()
         self._metrics.reloads.cell("served").add()
         log.info(F.CONFIG_RELOADED, extra={F.MODELS: len(catalog.models)})
+
+
+async def _set_when_cancelled(event: anyio.Event) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        event.set()

@@ -45,9 +45,10 @@ def admin_router(fleet: FleetState, admin_key: SecretStr | None) -> APIRouter:
 
 
 def _authorize(request: Request, admin_key: SecretStr | None) -> None:
-    given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-    wanted = b"" if admin_key is None else admin_key.get_secret_value().encode()
-    if not wanted or not hmac.compare_digest(given, wanted):
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    wanted = "" if admin_key is None else admin_key.get_secret_value()
+    is_right = hmac.compare_digest(given.strip().encode(), wanted.encode())
+    if not wanted or scheme.lower() != "bearer" or not is_right:
         raise Unauthenticated("this needs the admin key (GATEWAY_ADMIN_KEY)")
 
 

@@ -17,6 +17,7 @@ from gateway.api.connection import Connection
 from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
+from gateway.cli.place import Place
 from gateway.cli.server import DrainingServer
 from gateway.cli.workers import run_workers
 from gateway.config.load import load_document
@@ -39,7 +40,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port [env: GATEWAY_PORT; 8080].")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that serve.")] = 1,
-    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    place: Annotated[Place | None, typer.Option(hidden=True, parser=Place.read)] = None,
 ) -> None:
     """Serve the models of a configuration file."""
     environ = environment()
@@ -47,18 +48,18 @@ def serve(
     path = config_path(config)
     configure_logging(settings.log_level)
     document = load_document(path)
-    gateway = build(document, settings, config_path=path, environ=environ)
-    if fd is not None:
-        run(gateway, socket.socket(fileno=fd))
-        return
-    listener = listen(
-        settings.host if host is None else host, settings.port if port is None else port
-    )
-    typer.echo(_welcome(gateway, listener), err=True)
-    if workers == 1:
-        run(gateway, listener)
+    cells = None if place is None else place.cells()
+    gateway = build(document, settings, config_path=path, environ=environ, cells=cells)
+    if place is not None:
+        run(gateway, socket.socket(fileno=place.listener), place.parent)
     else:
-        sys.exit(run_workers(listener, path, workers))
+        listener = listen(
+            settings.host if host is None else host, settings.port if port is None else port
+        )
+        typer.echo(_welcome(gateway, listener), err=True)
+        if workers > 1:
+            sys.exit(run_workers(listener, path, workers))
+        run(gateway, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,21 +70,30 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(4096)
     except OSError as exc:
+        listener.close()
         typer.echo(f"cannot listen on {host} port {port}: {exc.strerror}", err=True)
         raise typer.Exit(1) from exc
-    listener.listen(4096)
     listener.set_inheritable(True)
     return listener
 
 
-def run(gateway: Gateway, listener: socket.socket) -> None:
-    """Serve until a signal ends it."""
+def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) -> None:
+    """Serve until a signal ends it, or `parent`, a pipe, is closed because the parent is gone."""
     server = server_for(gateway)
 
     async def until_stopped() -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+        def orphaned(pipe: int) -> None:
+            loop.remove_reader(pipe)
+            server.handle_exit(signal.SIGTERM, None)
+
+        if parent is not None:
+            loop.add_reader(parent, orphaned, parent)
         await server.serve([listener])
 
     # what is here now stays: collections need not look at it again, nor as often
@@ -128,7 +138,8 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
 
 def _welcome(gateway: Gateway, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host  # noqa: S104  # shown
+    shown = f"[{host}]" if ":" in host else host
+    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown
     catalog = gateway.inference.exchange.fleet.catalog
     return (
         f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"

@@ -2,10 +2,12 @@
 
 On the first SIGTERM or SIGINT the gateway drains: it goes on listening, so that `/ready` says
 503 and new calls are told to go elsewhere, until the calls that run have finished or the grace
-is over. What still runs then is cancelled and gets its error event. A second signal ends at
-once.
+is over. What still runs then is cancelled and gets its error event. A second signal cancels at
+once what still runs; parts that live long are closed in order all the same. A signal before the
+start is complete ends the gateway as soon as it is.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from types import FrameType
@@ -17,6 +19,8 @@ from gateway.clock import Clock
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 
 log = logging.getLogger(__name__)
+
+_TICKS_PER_LINE = 50  # uvicorn ticks ten times a second
 
 
 class DrainingServer(uvicorn.Server):
@@ -37,11 +41,14 @@ class DrainingServer(uvicorn.Server):
         self._grace_s = grace_s
         self._clock = clock
         self._drain_until_s: float | None = None
+        self._drain_ticks = 0
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain_until_s is not None or not self.started:
-            self.should_exit = self.force_exit = True
+            self.should_exit = True
+            # a signal may come between any two instructions of the loop
+            asyncio.get_running_loop().call_soon_threadsafe(self._cancel_calls)
             return
         self._drain_until_s = self._clock.now_s() + self._grace_s
         self._begin_drain()
@@ -51,7 +58,12 @@ class DrainingServer(uvicorn.Server):
         until_s = self._drain_until_s
         if until_s is not None and not self.should_exit:
             running = self._open_calls()
-            if counter % 50 == 0:
+            if self._drain_ticks % _TICKS_PER_LINE == 0:
                 log.info(F.DRAINING, extra={F.IN_FLIGHT: running, F.GRACE_S: self._grace_s})
+            self._drain_ticks += 1
             self.should_exit = running == 0 or self._clock.now_s() >= until_s
         return await super().on_tick(counter)
+
+    def _cancel_calls(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()

@@ -1,83 +1,160 @@
 """Several processes on one socket: start them, replace those that die, stop them together.
 
 Each worker is this command again, with the listening socket handed down. The kernel spreads
-connections over them. One that dies is replaced, after a growing pause if it dies young.
+connections over them. One that dies is replaced, after a growing pause if it dies young; when
+all of them keep dying young, serving is given up. A worker whose parent dies drains and ends.
 """
 
+import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
+
+from gateway.cli.place import Place, shared_memory
+from gateway.clock import Clock, SystemClock
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+
+log = logging.getLogger(__name__)
 
 _YOUNG_S = 5.0
 _MAX_PAUSE_S = 10.0
+_MAX_YOUNG_DEATHS = 4
 _TICK_S = 0.1
+
+
+class Running(Protocol):
+    """A worker's process."""
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, number: int, /) -> None: ...
 
 
 def run_workers(listener: socket.socket, config: Path, count: int) -> int:
     """Run until a signal ends it. The exit code: 0, or 1 when no worker could be kept alive."""
-    crew = _Crew(listener, config, count)
+    counts = shared_memory(count)
+    parent, held = os.pipe()  # nobody else holds the other end: it closes when we are gone
+
+    def start(number: int) -> Running:
+        return _start(config, Place(listener.fileno(), parent, counts, number))
+
+    crew = Crew(start, count, SystemClock())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, crew.signalled)
-    return crew.run()
+    try:
+        return crew.run(time.sleep)
+    finally:
+        for file in (held, parent, counts):
+            os.close(file)
 
 
-class _Crew:
-    def __init__(self, listener: socket.socket, config: Path, count: int) -> None:
-        self._fd = listener.fileno()
-        self._config = config
-        self._workers: list[_Worker] = [_Worker() for _ in range(count)]
+def _start(config: Path, place: Place) -> Running:
+    command = [sys.executable, "-m", "gateway", "serve"]
+    # a SIGHUP that comes before a worker can take it waits, instead of ending the worker
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        # a group of its own: a terminal's Ctrl-C reaches it once, through us
+        return subprocess.Popen(  # noqa: S603  # our own command
+            [*command, "--config", str(config), "--place", str(place)],
+            pass_fds=place.files,
+            start_new_session=True,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Crew:
+    """`count` workers, made by `start`, which is given a worker's number."""
+
+    def __init__(self, start: Callable[[int], Running], count: int, clock: Clock) -> None:
+        self._clock = clock
+        self._workers = [_Worker(number, start) for number in range(count)]
+        self._signals: list[int] = []
         self._is_stopping = False
 
-    def run(self) -> int:
+    def run(self, sleep: Callable[[float], None]) -> int:
+        """Until a signal has ended all workers, or none can be kept alive."""
         while True:
-            now_s = time.monotonic()  # noqa: TID251  # a process of its own, outside any loop
-            for worker in self._workers:
-                if not worker.is_alive() and not self._is_stopping:
-                    worker.start_when_due(self._command(), self._fd, now_s)
-            if self._is_stopping and not any(worker.is_alive() for worker in self._workers):
+            self._pass_signals_on()
+            is_any_alive = self._look_after_all()
+            if self._is_stopping and not is_any_alive:
                 return 0
-            time.sleep(_TICK_S)
+            if all(worker.young_deaths >= _MAX_YOUNG_DEATHS for worker in self._workers):
+                log.error(F.WORKERS_GIVEN_UP)
+                self._signals.append(signal.SIGTERM)
+                self._pass_signals_on()
+                return 1
+            sleep(_TICK_S)
 
     def signalled(self, number: int, _: FrameType | None) -> None:
-        """Pass the signal on; SIGTERM and SIGINT also end this process when all are gone."""
-        if number != signal.SIGHUP:
-            self._is_stopping = True
-        for worker in self._workers:
-            worker.signal(number)
+        """A signal handler: what it asks for is done between two ticks, not amid a start."""
+        self._signals.append(number)
 
-    def _command(self) -> list[str]:
-        command = [sys.executable, "-m", "gateway", "serve"]
-        return [*command, "--config", str(self._config), "--fd", str(self._fd)]
+    def _pass_signals_on(self) -> None:
+        while self._signals:
+            number = self._signals.pop(0)
+            if number != signal.SIGHUP:
+                self._is_stopping = True
+                number = signal.SIGTERM
+            for worker in self._workers:
+                worker.signal(number)
+
+    def _look_after_all(self) -> bool:
+        """Notice deaths and start who is due. Whether any worker is alive."""
+        now_s = self._clock.now_s()
+        for worker in self._workers:
+            if not worker.is_alive():
+                worker.note_death(now_s, is_expected=self._is_stopping)
+                if not self._is_stopping:
+                    worker.start_when_due(now_s)
+        return any(worker.is_alive() for worker in self._workers)
 
 
 class _Worker:
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, number: int, start: Callable[[int], Running]) -> None:
+        self.young_deaths = 0
+        self._number = number
+        self._start = start
+        self._process: Running | None = None
         self._started_s = 0.0
-        self._pause_s = 0.0
         self._due_s = 0.0
 
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start_when_due(self, command: list[str], fd: int, now_s: float) -> None:
-        if self._process is not None:
-            self._process = None
-            is_young = now_s - self._started_s < _YOUNG_S
-            self._pause_s = min(_MAX_PAUSE_S, self._pause_s * 2 + 0.5) if is_young else 0.0
-            self._due_s = now_s + self._pause_s
-        if now_s < self._due_s:
+    def note_death(self, now_s: float, *, is_expected: bool) -> None:
+        """Once for each death: say so, and decide when the next one starts."""
+        if self._process is None:
             return
-        # a group of its own: a terminal's Ctrl-C reaches it once, through us
-        self._process = subprocess.Popen(  # noqa: S603  # our own command
-            command, pass_fds=(fd,), start_new_session=True
-        )
-        self._started_s = now_s
+        code = self._process.poll()
+        self._process = None
+        if is_expected:
+            return
+        log.warning(F.WORKER_ENDED, extra={F.WORKER: self._number, F.REASON: _reason(code)})
+        pause_s = 0.0
+        if now_s - self._started_s < _YOUNG_S:
+            self.young_deaths += 1
+            pause_s = min(_MAX_PAUSE_S, 0.5 * 2 ** (self.young_deaths - 1))
+        else:
+            self.young_deaths = 0
+        self._due_s = now_s + pause_s
+
+    def start_when_due(self, now_s: float) -> None:
+        if now_s >= self._due_s:
+            self._process = self._start(self._number)
+            self._started_s = now_s
 
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def _reason(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,13 +1,13 @@
 """Counters, gauges and histograms that cost a few hundred nanoseconds to record.
 
 A caller resolves its labels once, keeps the cell, and records into it. The text for Prometheus
-is written by prometheus_client, which reads the cells when it is scraped. One event loop
-records, so nothing is locked.
+is written by prometheus_client, which reads the cells when it is scraped: those of all sibling
+workers, where the cells are shared. One event loop records, so nothing is locked.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -16,112 +16,174 @@ from prometheus_client.core import (
     Metric,
 )
 
-Labels = tuple[str, ...]
+from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings, Values
+
 Cell = TypeVar("Cell")
 
 
 class Count:
     """A number that is added to."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_values",)
 
-    def __init__(self) -> None:
-        self.value = 0.0
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    @property
+    def value(self) -> float:
+        """What this process has counted, and those whose place it took."""
+        return self._values[0]
 
     def add(self, amount: float = 1.0) -> None:
-        self.value += amount
+        self._values[0] += amount
 
 
 class Distribution:
-    """How often values fell between bounds. `bounds` ascend; the last bucket is unbounded."""
+    """How often values fell between bounds. `bounds` ascend; the last bucket is unbounded.
 
-    __slots__ = ("bounds", "counts", "total")
+    In its cell: the buckets, then the sum of the values.
+    """
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    __slots__ = ("_bounds", "_values")
+
+    def __init__(self, bounds: Sequence[float], values: Values | None = None) -> None:
+        self._bounds = bounds
+        self._values = [0.0] * (len(bounds) + 2) if values is None else values
+
+    @property
+    def counts(self) -> list[float]:
+        """By bucket, not cumulated."""
+        return list(self._values)[:-1]
+
+    @property
+    def total(self) -> float:
+        """The sum of the values."""
+        return self._values[-1]
 
     def observe(self, value: float, times: int = 1) -> None:
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.total += value * times
+        values = self._values
+        values[bisect_left(self._bounds, value)] += times
+        values[-1] += value * times
 
 
 class Family(Generic[Cell]):
-    """The cells of one metric, by label values."""
+    """The cells of one metric, by label values. `bounds` are those of its distributions."""
 
     def __init__(
-        self, name: str, text: str, labels: Sequence[str], new_cell: Callable[[], Cell]
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        new_cell: Callable[[Labels], Cell],
+        bounds: Sequence[float] = (),
     ) -> None:
         self.name = name
         self.text = text
         self.labels = tuple(labels)
-        self.cells: dict[Labels, Cell] = {}
+        self.bounds = bounds
+        self._cells: dict[Labels, Cell] = {}
         self._new_cell = new_cell
 
     def cell(self, *values: str) -> Cell:
         """The cell of these label values, made when it is first asked for."""
-        cell = self.cells.get(values)
+        cell = self._cells.get(values)
         if cell is None:
             if len(values) != len(self.labels):
                 raise ValueError(f"{self.name} has the labels {self.labels}")
-            cell = self.cells[values] = self._new_cell()
+            cell = self._cells[values] = self._new_cell(values)
         return cell
 
 
-Reading = Iterable[tuple[Labels, float]]
+class _Gauge(NamedTuple):
+    name: str
+    text: str
+    labels: Sequence[str]
+    read: Callable[[], Readings]
 
 
 class Instruments:
-    """All metrics of one process; a collector for prometheus_client."""
+    """All metrics of this process and its siblings; a collector for prometheus_client."""
 
-    def __init__(self) -> None:
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = cells or OwnCells()
         self._counters: list[Family[Count]] = []
         self._distributions: list[Family[Distribution]] = []
-        self._gauges: list[tuple[str, str, Sequence[str], Callable[[], Reading]]] = []
+        self._gauges: list[_Gauge] = []
+        self._levels: list[_Gauge] = []
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Family[Count]:
         """`name` without `_total`, which the text format adds."""
-        family = Family(name, text, labels, Count)
+        family = Family(name, text, labels, lambda values: Count(self._cells.cell(name, values, 1)))
         self._counters.append(family)
         return family
 
     def histogram(
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> Family[Distribution]:
-        family = Family(name, text, labels, lambda: Distribution(bounds))
+        size = len(bounds) + 2
+        family = Family(
+            name,
+            text,
+            labels,
+            lambda values: Distribution(bounds, self._cells.cell(name, values, size)),
+            bounds,
+        )
         self._distributions.append(family)
         return family
 
     def gauge(
-        self, name: str, text: str, labels: Sequence[str], read: Callable[[], Reading]
+        self, name: str, text: str, labels: Sequence[str], read: Callable[[], Readings]
     ) -> None:
-        """A value that somebody else keeps: `read` gives it at every scrape."""
-        self._gauges.append((name, text, labels, read))
+        """A value that somebody else keeps: `read` gives it at every scrape.
+
+        Siblings see the same thing: what the scraped one sees is shown.
+        """
+        self._gauges.append(_Gauge(name, text, labels, read))
+
+    def level(
+        self, name: str, text: str, labels: Sequence[str], read: Callable[[], Readings]
+    ) -> None:
+        """Like a gauge, but every worker has its own share: the sum is shown."""
+        self._levels.append(_Gauge(name, text, labels, read))
+
+    def tell_levels(self) -> None:
+        """Let siblings know our share of every level."""
+        for level in self._levels:
+            self._cells.set_levels(level.name, level.read())
 
     def collect(self) -> Iterator[Metric]:
         for counter in self._counters:
             counted = CounterMetricFamily(counter.name, counter.text, labels=counter.labels)
-            for values, count in counter.cells.items():
-                counted.add_metric(values, count.value)
+            for labels, (count,) in self._cells.totals(counter.name, 1).items():
+                counted.add_metric(labels, count)
             yield counted
         for family in self._distributions:
             spread = HistogramMetricFamily(family.name, family.text, labels=family.labels)
-            for values, distribution in family.cells.items():
-                spread.add_metric(values, _cumulated(distribution), distribution.total)
+            for labels, values in self._cells.totals(family.name, len(family.bounds) + 2).items():
+                *counts, total = values
+                spread.add_metric(labels, _cumulated(family.bounds, counts), total)
             yield spread
-        for name, text, labels, read in self._gauges:
-            gauge = GaugeMetricFamily(name, text, labels=labels)
-            for values, value in read():
-                gauge.add_metric(values, value)
-            yield gauge
+        self.tell_levels()
+        for level in self._levels:
+            sums = {labels: 0.0 for labels, _ in level.read()}
+            sums.update(self._cells.levels(level.name))
+            yield _shown(level, sums.items())
+        for gauge in self._gauges:
+            yield _shown(gauge, gauge.read())
 
 
-def _cumulated(distribution: Distribution) -> list[tuple[str, float]]:
+def _shown(gauge: _Gauge, readings: Readings) -> Metric:
+    family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
+    for labels, value in readings:
+        family.add_metric(labels, value)
+    return family
+
+
+def _cumulated(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
     buckets: list[tuple[str, float]] = []
-    seen = 0
-    names = [*map(str, distribution.bounds), "+Inf"]
-    for bound, count in zip(names, distribution.counts, strict=True):
+    seen = 0.0
+    names = [*map(str, bounds), "+Inf"]
+    for name, count in zip(names, counts, strict=True):
         seen += count
-        buckets.append((bound, seen))
+        buckets.append((name, seen))
     return buckets

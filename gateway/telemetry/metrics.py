@@ -10,7 +10,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from gateway.telemetry.instruments import Count, Distribution, Instruments, Reading
+from gateway.telemetry.cells import Cells, Labels, Readings
+from gateway.telemetry.instruments import Count, Distribution, Instruments
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ROUTE: Final = ("model", "variant", "replica")
@@ -86,10 +87,13 @@ class RouteCells:
 
 
 class Metrics:
-    """Where the parts of the gateway record, and what `GET /metrics` answers."""
+    """Where the parts of the gateway record, and what `GET /metrics` answers.
 
-    def __init__(self) -> None:
-        self._instruments = Instruments()
+    With shared `cells` that is the sum over all sibling workers.
+    """
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._instruments = Instruments(cells)
         self._registry = CollectorRegistry()
         self._registry.register(self._instruments)
         new = self._instruments
@@ -155,11 +159,17 @@ class Metrics:
             )
         return cells
 
-    def gauge(
-        self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Reading]
-    ) -> None:
-        """Show a value that another part keeps."""
+    def gauge(self, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
+        """Show a value that another part keeps, and that all workers see alike."""
         self._instruments.gauge(name, text, labels, read)
+
+    def level(self, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
+        """Show a value that another part keeps, and of which every worker has its share."""
+        self._instruments.level(name, text, labels, read)
+
+    def tell_levels(self) -> None:
+        """Let sibling workers know our share; every `LEVELS_EVERY_S` while we live."""
+        self._instruments.tell_levels()
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -272,9 +272,10 @@ def _full_name(metric: Metric) -> str:
 def _metrics() -> Iterator[tuple[Metric, Sequence[str]]]:
     gateway = build(a_document(), load_settings({}), environ={})
     instruments = gateway.books._metrics._instruments
+    gauges = (*instruments._gauges, *instruments._levels)
     labels = {counter.name: counter.labels for counter in instruments._counters}
     labels |= {spread.name: spread.labels for spread in instruments._distributions}
-    labels |= {name: tuple(given) for name, _, given, _ in instruments._gauges}
+    labels |= {name: tuple(given) for name, _, given, _ in gauges}
     for metric in instruments.collect():
         yield metric, labels[metric.name]
 

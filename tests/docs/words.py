@@ -47,6 +47,9 @@ EVENTS: dict[str, str] = {
     "replica_state": "A replica's condition has changed.",
     "no_keys_configured": "The file has no `keys`: whoever reaches the gateway may call.",
     "limits_not_enforced": "A plan has limits that this version does not count.",
+    "worker_ended": "A worker process died and is replaced.",
+    "workers_given_up": "Every worker died right after each start: the gateway ends.",
+    "metrics_full": "More series than workers can share: new ones show one worker's.",
     "bug": "A failure of the gateway itself, with its stack.",
 }
 
@@ -81,4 +84,5 @@ FIELDS: dict[str, str] = {
     "models": "How many models serve.",
     "in_flight": "Calls that still run.",
     "grace_s": "Seconds that they have.",
+    "worker": "The number of a worker process, from 0.",
 }

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -80,14 +81,16 @@ async def running(
     *,
     direct: bool = True,
     environ: dict[str, str] | None = None,
+    config_path: Path | None = None,
 ) -> AsyncIterator[Running]:
-    """Serve a configuration until left."""
+    """Serve a configuration until left. `config_path`: the file to follow."""
     log = Lines()
     environ = environ or {}
     gateway = build(
         Document.model_validate(document),
         load_settings(environ),
         environ=environ,
+        config_path=config_path,
         request_log=log,
     )
     listener = listen("127.0.0.1", 0)

@@ -1,29 +1,38 @@
 from gateway.api.readiness import Readiness
-from gateway.fleet.health import Condition, Health
+from gateway.engines.adapter import Load
+from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState
-from tests.support.configs import a_catalog
+from tests.support.configs import a_catalog, a_model, a_variant
 
 
-def test_it_is_ready_once_started_and_until_it_drains() -> None:
-    readiness = Readiness()
-    assert [reason.split(":")[0] for reason in readiness.reasons] == ["starting"]
-    readiness.is_started = True
-    assert readiness.reasons == []
-    readiness.is_draining = True
-    assert [reason.split(":")[0] for reason in readiness.reasons] == ["draining"]
+def test_nothing_is_promised_before_the_engines_were_asked() -> None:
+    assert Readiness().reasons == ["starting: the engines have not been asked yet"]
 
 
-def test_engines_that_are_away_are_told_and_do_not_make_it_unready() -> None:
-    fleet = FleetState(a_catalog())
-    readiness = Readiness(is_started=True, config_problems=("models: none",))
-    for state in fleet:
-        state.health = Health(Condition.UNHEALTHY)
-    assert readiness.detail(fleet) == {
-        "ready": True,
-        "reasons": [],
-        "models": {"m": "no replica"},
-        "config_problems": ["models: none"],
-    }
-    for state in fleet:
-        state.health = Health(Condition.READY)
-    assert readiness.detail(fleet)["models"] == {"m": "ready"}
+def test_a_started_gateway_has_no_reason_to_refuse() -> None:
+    assert Readiness(is_started=True).reasons == []
+
+
+def test_draining_is_the_reason_however_far_the_start_was() -> None:
+    for is_started in (True, False):
+        readiness = Readiness(is_started=is_started, is_draining=True)
+        assert readiness.reasons == ["draining: this gateway is shutting down"]
+
+
+def test_a_refused_file_is_told_and_is_no_reason() -> None:
+    readiness = Readiness(is_started=True, config_problems=("models: required",))
+    detail = readiness.detail(FleetState(a_catalog()))
+    assert detail["ready"] is True
+    assert detail["config_problems"] == ["models: required"]
+
+
+def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
+    fleet = FleetState(
+        a_catalog(a_model("big", variants=[a_variant("fp8"), a_variant("awq")]), a_model("small"))
+    )
+    states = {state.variant.name: state for state in fleet}
+    for name in ("big:fp8", "small"):
+        fleet.probed(states[name], Condition.LOADING, Load())
+    detail = Readiness(is_started=True).detail(fleet)
+    assert detail["models"] == {"big": "ready", "small": "no replica"}
+    assert detail["ready"] is True

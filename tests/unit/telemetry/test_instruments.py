@@ -2,7 +2,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.telemetry.cells import SharedCells
 from gateway.telemetry.instruments import Distribution, Instruments
+from tests.support.fake_clock import FakeClock
 
 
 def scrape(instruments: Instruments) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -57,3 +59,38 @@ def test_a_value_beyond_the_last_bound_is_kept() -> None:
     distribution = Distribution([1])
     distribution.observe(5)
     assert distribution.counts == [0, 1]
+    assert distribution.total == 5
+
+
+def workers(count: int) -> list[Instruments]:
+    memory = memoryview(bytearray(count * 4096))
+    clock = FakeClock()
+    return [
+        Instruments(SharedCells(memory, slot, clock.now_s, slot_bytes=4096))
+        for slot in range(count)
+    ]
+
+
+def test_any_worker_shows_the_sum_over_all() -> None:
+    siblings = workers(3)
+    for one in siblings:
+        one.counter("calls", "Calls.", ("model",)).cell("a").add(2)
+        one.histogram("waits", "Waits.", (), (1.0,)).cell().observe(0.5)
+    for one in siblings:
+        shown = scrape(one)
+        assert shown["calls_total", (("model", "a"),)] == 6
+        assert shown["waits_bucket", (("le", "1.0"),)] == 3
+        assert shown["waits_sum", ()] == 1.5
+
+
+def test_a_level_is_the_sum_of_what_the_workers_told_and_a_gauge_is_the_scraped_ones() -> None:
+    one, other = workers(2)
+    for instruments, busy in ((one, 1.0), (other, 2.0)):
+        readings = [(("a",), busy), (("b",), 0.0)]
+        instruments.level("busy", "Busy.", ("of",), readings.copy)
+        instruments.gauge("full", "Full.", ("of",), readings.copy)
+    other.tell_levels()
+    shown = scrape(one)
+    assert shown["busy", (("of", "a"),)] == 3
+    assert shown["busy", (("of", "b"),)] == 0
+    assert shown["full", (("of", "a"),)] == 1

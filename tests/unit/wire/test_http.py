@@ -1,5 +1,3 @@
-import dataclasses
-
 import msgspec
 import pytest
 
@@ -30,7 +28,7 @@ def test_origins_that_differ_in_anything_share_no_connection(other: Origin) -> N
 
 
 def test_neither_can_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Origin("http", "engine", 80).port = 81  # type: ignore[misc]
     with pytest.raises(AttributeError):
         UpstreamRequest("GET", "/").path = "/other"  # type: ignore[misc]

@@ -1,0 +1,59 @@
+"""A worker's place among its siblings, as its parent hands it down: open files, and a number."""
+
+import mmap
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Self
+
+from typing_extensions import override
+
+from gateway.clock import SystemClock
+from gateway.telemetry.cells import SLOT_BYTES, SharedCells
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a worker inherits; the first three are open files.
+
+    `parent` ends when the parent does, `counts` is the memory of the metrics, and `number` is
+    this worker's, from 0.
+    """
+
+    listener: int
+    parent: int
+    counts: int
+    number: int
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From the command line."""
+        listener, parent, counts, number = map(int, text.split(":"))
+        return cls(listener, parent, counts, number)
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.listener}:{self.parent}:{self.counts}:{self.number}"
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        return (self.listener, self.parent, self.counts)
+
+    def cells(self) -> SharedCells:
+        """Where this worker counts."""
+        memory = memoryview(mmap.mmap(self.counts, 0))
+        return SharedCells(memory, self.number, SystemClock.now_s)
+
+
+def shared_memory(workers: int) -> int:
+    """An open file of zeros that this many workers can count in; it needs no name and no folder.
+
+    Only what is used takes memory. Where the system has no such files it is a temporary one.
+    """
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("gateway-metrics")
+    else:
+        with tempfile.TemporaryFile() as temporary:
+            file = os.dup(temporary.fileno())
+    os.ftruncate(file, workers * SLOT_BYTES)
+    return file
