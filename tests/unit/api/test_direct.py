@@ -92,6 +92,7 @@ async def test_a_call_reaches_the_exchange_and_its_answer_the_client() -> None:
     await bench.done()
     (call,) = bench.exchange.calls
     assert (call.body, call.request_id) == (b'{"a":1}', "mine")
+    assert bench.exchange.clients[0].is_finished
     assert bench.written == b'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{"a":1}'
     bench.leave()
 

@@ -1,37 +1,3 @@
-<<<<<<< HEAD
-from typing import Any
-
-import pytest
-
-from gateway.api.models import listed, models_router
-from gateway.fleet.state import FleetState
-from tests.support.asked_app import ask
-from tests.support.configs import a_catalog, a_model, a_variant
-
-KEYS: dict[str, Any] = {
-    "plans": [{"name": "small", "models": ["m*"]}],
-    "keys": [{"name": "team", "plan": "small", "secret": {"value": "sk-team"}}],
-}
-MODELS = (a_model("m", variants=[a_variant("fp8"), a_variant("awq")]), a_model("other"))
-
-
-def a_fleet(**more: Any) -> FleetState:
-    return FleetState(a_catalog(*MODELS, **more))
-
-
-def test_variants_follow_their_model() -> None:
-    assert list(listed(a_catalog(*MODELS))) == ["m", "m:fp8", "m:awq", "other"]
-
-
-async def test_the_list_is_openais() -> None:
-    answer = await ask(models_router(a_fleet(), 7), path="/v1/models")
-    told = answer.json()
-    assert told["object"] == "list"
-    assert told["data"][1] == {
-        "id": "m:fp8",
-        "object": "model",
-        "created": 7,
-=======
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -73,35 +39,11 @@ async def test_the_list_is_openais() -> None:
         "id": "llama",
         "object": "model",
         "created": 123,
->>>>>>> main
         "owned_by": "sluicegate",
     }
 
 
 async def test_a_caller_sees_what_its_plan_allows() -> None:
-<<<<<<< HEAD
-    router = models_router(a_fleet(**KEYS), 7)
-    answer = await ask(router, path="/v1/models", key="sk-team")
-    assert [model["id"] for model in answer.json()["data"]] == ["m", "m:fp8", "m:awq"]
-
-
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m"])
-async def test_without_a_key_nothing_is_shown(path: str) -> None:
-    answer = await ask(models_router(a_fleet(**KEYS), 7), path=path)
-    assert answer.status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("name", "status"), [("m", 200), ("m:awq", 200), ("other", 404), ("x", 404)]
-)
-async def test_one_model_is_shown_to_whom_it_may_be(name: str, status: int) -> None:
-    answer = await ask(models_router(a_fleet(**KEYS), 7), path=f"/v1/models/{name}", key="sk-team")
-    assert answer.status_code == status
-    if status == 200:
-        assert answer.json()["id"] == name
-    else:
-        assert answer.json()["error"]["code"] == "model_not_found"
-=======
     answer = await asked("/v1/models", "sk-some")
     assert [one["id"] for one in answer.json()["data"]] == ["llama:fp8", "org/small"]
 
@@ -125,4 +67,3 @@ async def test_what_a_caller_may_not_use_does_not_exist_for_it(name: str, key: s
 async def test_without_a_key_nothing_is_listed(path: str, key: str | None) -> None:
     answer = await asked(path, key)
     assert answer.status_code == 401
->>>>>>> main

@@ -14,6 +14,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation
 from gateway.wire.usage import Usage
 from tests.support.configs import a_catalog
+from tests.support.counted import counted
 from tests.support.fake_clock import FakeClock
 
 ROUTE = ("m", "m", "m.test:8000")
@@ -47,8 +48,7 @@ class Books:
         return line
 
     def counted(self, outcome: str) -> float:
-        cells = self.metrics.requests.cells
-        return sum(cell.value for labels, cell in cells.items() if labels[-1] == outcome)
+        return counted(self.metrics, "gateway_requests", "outcome")[outcome]
 
 
 def test_an_account_that_is_closed_twice_counts_once() -> None:
@@ -157,8 +157,7 @@ def test_a_try_that_failed_is_counted_by_its_code() -> None:
     books.keeper.failed_attempt(account, EngineFault("x"))
     nameless = GatewayError("x")
     books.keeper.failed_attempt(account, nameless)
-    counts = {labels[-1]: cell.value for labels, cell in books.metrics.attempts.cells.items()}
-    assert counts == {"engine_error": 1, "error": 1}
+    assert counted(books.metrics, "gateway_attempts", "outcome") == {"engine_error": 1, "error": 1}
 
 
 def test_what_the_client_said_of_itself_is_kept() -> None:
