@@ -59,6 +59,10 @@ class DirectAnswer:
         self._resume: Callable[[], None] = _nothing
 
     @property
+    def is_finished(self) -> bool:
+        return self.response_complete
+
+    @property
     def disconnected(self) -> bool:
         return self.is_gone
 
@@ -252,9 +256,7 @@ class DirectProtocol(Connection):
             self._is_unread = True
             self.flow.pause_reading()
             self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.transport.abort
-            )
+            self._wait_for_reader()
         elif self.pipeline or self.flow.read_paused:
             super().on_response_complete()
         else:
@@ -300,6 +302,19 @@ class DirectProtocol(Connection):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
+
+    def _wait_for_reader(self) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self._has_read, unread_bytes
+        )
+
+    def _has_read(self, unread_bytes: int) -> None:
+        """However slow, a client that reads may go on; one that has read nothing may not."""
+        if self.transport.get_write_buffer_size() < unread_bytes:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()
 
     def _start_in_turn(self, answer: DirectAnswer) -> None:
         before = answer.waits_for

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _NO_ROUTE = ("", "", "")
 _OK = "ok"
+_OUTCOMES = {
+    Source.CLIENT: "client_error",
+    Source.ENGINE: "engine_error",
+    Source.GATEWAY: "gateway_error",
+}
 
 
 class Account:
@@ -161,10 +166,4 @@ class Bookkeeper:
 def _outcome(failure: GatewayError) -> str:
     if isinstance(failure, ClientGone):
         return "client_gone"
-    match failure.source:
-        case Source.CLIENT:
-            return "client_error"
-        case Source.ENGINE:
-            return "engine_error"
-        case Source.GATEWAY:
-            return "gateway_error"
+    return _OUTCOMES[failure.source]

@@ -25,6 +25,11 @@ class Client(Protocol):
         ...
 
     @property
+    def is_finished(self) -> bool:
+        """The answer is whole, whether it has been sent yet or not."""
+        ...
+
+    @property
     def blocked_since_s(self) -> float | None:
         """Since when the client has not been reading what is ready for it; None: it reads."""
         ...

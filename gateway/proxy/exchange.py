@@ -71,17 +71,13 @@ class Exchange:
         try:
             await self._answer(call, client, account)
         except GatewayError as failure:
-            account.failure = failure
-            tell(client, call, failure)
+            _fail(client, call, account, failure)
         except asyncio.CancelledError:
-            account.failure = (
-                ClientGone("the client left") if client.is_gone else Draining("shutting down")
-            )
-            tell(client, call, account.failure)
+            left = ClientGone("the client left") if client.is_gone else Draining("shutting down")
+            _fail(client, call, account, left)
             raise
         except Exception as bug:  # noqa: BLE001  # the outermost edge of a request: nothing may escape
-            account.failure = _bug(call, bug)
-            tell(client, call, account.failure)
+            _fail(client, call, account, _bug(call, bug))
         finally:
             account.close()
 
@@ -145,6 +141,12 @@ class Exchange:
         if not is_possible:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
+
+
+def _fail(client: Client, call: Call, account: Account, failure: GatewayError) -> None:
+    if not client.is_finished:  # what befalls us after a whole answer is no failure of it
+        account.failure = failure
+        tell(client, call, failure)
 
 
 def tell(client: Client, call: Call, failure: GatewayError) -> None:

@@ -12,6 +12,9 @@ class FakeTransport(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.is_aborted = False
+        self.is_closed = False
+        self.is_half_closed = False
+        self.can_half_close = True
         self._is_reading = True
         self.unsent_bytes = 0
 
@@ -40,3 +43,19 @@ class FakeTransport(asyncio.Transport):
     @override
     def get_write_buffer_size(self) -> int:
         return self.unsent_bytes
+
+    @override
+    def close(self) -> None:
+        self.is_closed = True
+
+    @override
+    def is_closing(self) -> bool:
+        return self.is_closed or self.is_aborted
+
+    @override
+    def can_write_eof(self) -> bool:
+        return self.can_half_close
+
+    @override
+    def write_eof(self) -> None:
+        self.is_half_closed = True

@@ -1,0 +1,65 @@
+import pytest
+from pydantic import SecretStr
+
+from gateway.api.operations import admin_router, operations_router
+from gateway.api.readiness import Readiness
+from gateway.fleet.state import FleetState
+from gateway.telemetry.metrics import Metrics
+from tests.support.asked_app import ask
+from tests.support.configs import a_catalog
+
+
+def a_fleet() -> FleetState:
+    return FleetState(a_catalog())
+
+
+async def test_health_is_a_200_whatever_happens() -> None:
+    router = operations_router(Readiness(is_draining=True), a_fleet(), Metrics())
+    answer = await ask(router, path="/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("readiness", "status"), [(Readiness(), 503), (Readiness(is_started=True), 200)]
+)
+async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int) -> None:
+    router = operations_router(readiness, a_fleet(), Metrics())
+    answer = await ask(router, path="/ready")
+    assert answer.status_code == status
+    assert answer.json()["ready"] is (status == 200)
+    assert bool(answer.json()["reasons"]) is (status != 200)
+
+
+async def test_metrics_are_in_prometheus_words() -> None:
+    metrics = Metrics()
+    answer = await ask(operations_router(Readiness(), a_fleet(), metrics), path="/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert answer.content == metrics.render()
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "status"),
+    [
+        ("admin", "admin", 200),
+        ("admin", "other", 401),
+        ("admin", "admin2", 401),
+        ("admin", "", 401),
+        ("admin", None, 401),
+        (None, "admin", 401),
+        (None, "", 401),
+        (None, None, 401),
+        ("", "", 401),
+    ],
+)
+async def test_the_fleet_is_shown_for_the_admin_key_alone(
+    key: str | None, given: str | None, status: int
+) -> None:
+    router = admin_router(a_fleet(), None if key is None else SecretStr(key))
+    answer = await ask(router, path="/admin/fleet", key=given)
+    assert answer.status_code == status
+    if status == 200:
+        (replica,) = answer.json()["replicas"]
+        assert (replica["model"], replica["engine"], replica["in_flight"]) == ("m", "vllm", 0)
+        assert replica["url"] == "http://m.test:8000"
+    else:
+        assert "m.test" not in answer.text

@@ -1,0 +1,168 @@
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import ClientGone, EngineFault, GatewayError, InvalidRequest, NoReplica
+from gateway.fleet.state import FleetState, Lease
+from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.call import Call
+from gateway.proxy.dialect import OpenAiDialect
+from gateway.telemetry.instruments import Count
+from gateway.telemetry.logs import RequestLog
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.ask import Operation
+from gateway.wire.usage import Usage
+from tests.support.configs import a_catalog
+from tests.support.counted import counted
+from tests.support.fake_clock import FakeClock
+
+ROUTE = ("m", "m", "m.test:8000")
+
+
+class Books:
+    """A bookkeeper, and what it has written."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.metrics = Metrics()
+        self.lines = bytearray()
+        self.keeper = Bookkeeper(self.metrics, RequestLog(self), self.clock)
+        (self.state,) = FleetState(a_catalog())
+
+    def write(self, line: bytearray, /) -> None:
+        self.lines += line
+
+    def open(self, **more: Any) -> Account:
+        known: dict[str, Any] = {
+            "request_id": "id",
+            "received_s": self.clock.now_s(),
+            "body": b"{}",
+        }
+        return self.keeper.open(Call(Operation.CHAT, OpenAiDialect(), **(known | more)))
+
+    @property
+    def line(self) -> dict[str, Any]:
+        (line,) = (json.loads(line) for line in self.lines.splitlines())
+        assert isinstance(line, dict)
+        return line
+
+    def counted(self, outcome: str) -> float:
+        return counted(self.metrics, "gateway_requests", "outcome")[outcome]
+
+
+def test_an_account_that_is_closed_twice_counts_once() -> None:
+    books = Books()
+    account = books.open()
+    assert books.keeper.open_calls == 1
+    account.close()
+    account.close()
+    assert books.keeper.open_calls == 0
+    assert books.counted("ok") == 1
+    assert books.line["outcome"] == "ok"
+
+
+def test_a_lease_is_held_for_a_try_and_released_once() -> None:
+    books = Books()
+    account = books.open()
+    account.attempt(Lease(books.state))
+    assert books.state.in_flight == 1
+    account.release()
+    account.release()
+    assert books.state.in_flight == 0
+    account.attempt(Lease(books.state))
+    account.close()
+    assert books.state.in_flight == 0
+    assert books.line["attempts"] == 2
+
+
+def test_where_a_call_went_is_told() -> None:
+    books = Books()
+    account = books.open()
+    account.caller = "team"
+    account.attempt(Lease(books.state))
+    account.close()
+    line = books.line
+    assert (line["caller"], line["model"], line["variant"]) == ("team", "m", "m")
+    assert line["replica"] == books.state.name
+    assert "error_code" not in line
+
+
+def test_times_are_measured_on_the_gateways_clock() -> None:
+    books = Books()
+    account = books.open()
+    books.clock.pass_s(0.25)
+    account.first_content_s = books.clock.now_s()
+    books.clock.pass_s(0.5)
+    account.close()
+    assert (books.line["ttft_ms"], books.line["duration_ms"]) == (250.0, 750.0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "status"),
+    [
+        (None, "ok", 200),
+        (InvalidRequest("x"), "client_error", 400),
+        (ClientGone("x"), "client_gone", 499),
+        (EngineFault("x"), "engine_error", 502),
+        (NoReplica("x"), "gateway_error", 503),
+    ],
+)
+def test_an_outcome_says_whose_fault_it_was(
+    failure: GatewayError | None, outcome: str, status: int
+) -> None:
+    books = Books()
+    account = books.open()
+    account.failure = failure
+    account.close()
+    assert books.counted(outcome) == 1
+    assert (books.line["outcome"], books.line["status"]) == (outcome, status)
+    if failure is not None:
+        assert (books.line["error_cause"], books.line["error_source"]) == ("x", failure.source)
+
+
+def _tokens(books: Books) -> tuple[Count, Count, Count]:
+    cells = books.metrics.route(("m", "m", books.state.name))
+    return cells.input, cells.output, cells.cached
+
+
+def test_tokens_are_those_that_the_engine_counted() -> None:
+    books = Books()
+    account = books.open()
+    account.attempt(Lease(books.state))
+    account.content_events = 99
+    account.usage = Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2)
+    account.close()
+    assert [cell.value for cell in _tokens(books)] == [7, 3, 2]
+    line = books.line
+    assert (line["prompt_tokens"], line["completion_tokens"], line["cached_tokens"]) == (7, 3, 2)
+
+
+@pytest.mark.parametrize("events", [0, 5])
+def test_without_a_count_the_events_stand_in_for_tokens(events: int) -> None:
+    books = Books()
+    account = books.open()
+    account.attempt(Lease(books.state))
+    account.content_events = events
+    account.close()
+    assert [cell.value for cell in _tokens(books)] == [0, events, 0]
+    assert books.line.get("completion_tokens") == (events or None)
+    assert "prompt_tokens" not in books.line
+
+
+def test_a_try_that_failed_is_counted_by_its_code() -> None:
+    books = Books()
+    account = books.open()
+    account.attempt(Lease(books.state))
+    books.keeper.failed_attempt(account, EngineFault("x"))
+    nameless = GatewayError("x")
+    books.keeper.failed_attempt(account, nameless)
+    assert counted(books.metrics, "gateway_attempts", "outcome") == {"engine_error": 1, "error": 1}
+
+
+def test_what_the_client_said_of_itself_is_kept() -> None:
+    books = Books()
+    trace = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    books.open(traceparent=trace, sdk_retry=b"2").close()
+    assert books.line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert books.line["sdk_retry"] == "2"

@@ -1,0 +1,331 @@
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from gateway.engines import ENGINES
+from gateway.errors import (
+    ClientGone,
+    ConnectionLost,
+    EngineFault,
+    EngineOverloaded,
+    EngineUnreachable,
+    GatewayError,
+    ModelNotFound,
+)
+from gateway.fleet.health import Condition, Health
+from gateway.fleet.state import FleetState
+from gateway.proxy.account import Bookkeeper
+from gateway.proxy.attempt import Attempts, StreamBounds
+from gateway.proxy.call import Call
+from gateway.proxy.dialect import OpenAiDialect
+from gateway.proxy.exchange import Exchange, tell
+from gateway.proxy.retry import RetryRules
+from gateway.routing import POLICIES
+from gateway.telemetry.logs import RequestLog
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.ask import Operation
+from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.counted import counted
+from tests.support.fake_client import FakeClient
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_upstream import EVENTS, FakeResponse, FakeUpstream
+
+KEYS: dict[str, Any] = {"keys": [{"name": "team", "secret": {"value": "sk-team"}}]}
+WHOLE = (
+    b'{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"hi"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}'
+)
+WORD = b'data: {"model":"m","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+STOP = b'data: {"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def whole() -> FakeResponse:
+    return FakeResponse(200, [WHOLE])
+
+
+def stream(*pieces: bytes, **more: Any) -> FakeResponse:
+    return FakeResponse(200, pieces or (WORD, STOP, DONE), headers=(EVENTS,), **more)
+
+
+class Bench:
+    """An exchange over two replicas of one model, and everything around it."""
+
+    def __init__(self, *script: FakeResponse | Exception, **document: Any) -> None:
+        self.responses = [one for one in script if isinstance(one, FakeResponse)]
+        self.upstream = FakeUpstream(*script)
+        self.clock = FakeClock()
+        self.lines = bytearray()
+        self.metrics = Metrics()
+        self.books = Bookkeeper(self.metrics, RequestLog(self), self.clock)
+        variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
+        timeouts = document.pop("timeouts", {})
+        model = a_model("m", variants=[variant], timeouts=timeouts)
+        tgi = a_model("t", engine="tgi")
+        self.fleet = FleetState(a_catalog(model, tgi, **document))
+        self.exchange = Exchange(
+            fleet=self.fleet,
+            engines=ENGINES,
+            policies={name: new() for name, new in POLICIES.items()},
+            attempts=Attempts(self.upstream, self.metrics, self.clock, StreamBounds()),
+            books=self.books,
+            retries=RetryRules(max_attempts=3, backoff_s=0.002),
+            clock=self.clock,
+            rng=random.Random(0),
+        )
+        self.client = FakeClient()
+
+    def write(self, line: bytearray, /) -> None:
+        self.lines += line
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines.splitlines()]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = json.loads(self.client.body)["error"]
+        return error
+
+    def call(self, *, streams: bool = False, **more: Any) -> Call:
+        fields = {"model": "m", "messages": [], "stream": streams} | more.pop("fields", {})
+        known: dict[str, Any] = {
+            "operation": Operation.CHAT,
+            "dialect": OpenAiDialect(),
+            "request_id": "id-1",
+        }
+        body = json.dumps(fields).encode()
+        return Call(body=body, received_s=self.clock.now_s(), **(known | more))
+
+    async def run(self, **more: Any) -> dict[str, Any]:
+        """Answer one call; its line in the log."""
+        with anyio.fail_after(5):
+            await self.exchange.run(self.call(**more), self.client)
+        (line,) = self.settled()
+        return line
+
+    def settled(self) -> list[dict[str, Any]]:
+        """The log, once it is proved that nothing is held or open."""
+        assert self.books.open_calls == 0
+        assert [state.in_flight for state in self.fleet] == [0] * len(list(self.fleet))
+        assert all(response.closed == 1 for response in self.responses if response.closed)
+        calls = counted(self.metrics, "gateway_requests", "outcome")
+        assert sum(calls.values()) == len(self.log)
+        return self.log
+
+
+async def test_a_whole_answer_is_told_and_counted() -> None:
+    bench = Bench(whole())
+    line = await bench.run()
+    assert bench.client.status == 200
+    assert json.loads(bench.client.body)["choices"][0]["message"]["content"] == "hi"
+    assert (line["outcome"], line["status"], line["attempts"]) == ("ok", 200, 1)
+    assert (line["prompt_tokens"], line["completion_tokens"]) == (5, 1)
+    assert line["variant"] == "m:fp8"
+
+
+async def test_a_stream_is_told_and_counted() -> None:
+    bench = Bench(stream())
+    line = await bench.run(streams=True)
+    assert bench.client.body.endswith(DONE)
+    assert (line["outcome"], line["stream"], line["finish_reason"]) == ("ok", True, "stop")
+
+
+async def test_a_failed_try_is_repeated_elsewhere() -> None:
+    bench = Bench(EngineUnreachable("away"), whole())
+    line = await bench.run()
+    first, second = (origin for origin, _ in bench.upstream.sent)
+    assert first != second
+    assert (line["outcome"], line["attempts"]) == ("ok", 2)
+    tries = counted(bench.metrics, "gateway_attempts", "outcome")
+    assert tries == {"engine_unreachable": 1, "ok": 1}
+
+
+async def test_a_wait_comes_before_a_try_that_it_may_help() -> None:
+    bench = Bench(EngineOverloaded("busy"), whole())
+    assert (await bench.run())["outcome"] == "ok"
+
+
+async def test_when_no_replica_is_left_the_last_failure_is_told() -> None:
+    bench = Bench(EngineUnreachable("away"), EngineUnreachable("gone"))
+    line = await bench.run()
+    assert (bench.client.status, bench.error["message"]) == (502, "gone")
+    assert (line["outcome"], line["error_code"]) == ("engine_error", "engine_unreachable")
+
+
+async def test_a_failure_that_is_no_reason_to_try_again_is_told_at_once() -> None:
+    bench = Bench(FakeResponse(400, [b'{"error":{"message":"too long","code":400}}']))
+    line = await bench.run()
+    assert (bench.client.status, line["attempts"]) == (400, 1)
+    assert bench.error["message"] == "too long"
+
+
+async def test_nobody_is_tried_again_for_a_client_that_is_gone() -> None:
+    bench = Bench(EngineUnreachable("away"), whole())
+    bench.upstream.checkpoint = lambda _: setattr(bench.client, "is_gone", True)
+    line = await bench.run()
+    assert line["attempts"] == 1
+    assert not bench.client.has_started
+
+
+async def test_replicas_that_seem_down_are_asked_when_there_is_no_other() -> None:
+    bench = Bench(whole())
+    for state in bench.fleet:
+        state.health = Health(Condition.UNHEALTHY)
+    assert (await bench.run())["outcome"] == "ok"
+
+
+async def test_without_a_replica_it_is_a_503() -> None:
+    bench = Bench()
+    bench.fleet._by_variant = {}
+    line = await bench.run()
+    assert (bench.client.status, line["error_code"]) == (503, "no_replica_available")
+    assert b"retry-after" in bench.client.headers
+
+
+async def test_what_no_variant_can_do_is_told() -> None:
+    bench = Bench()
+    line = await bench.run(operation=Operation.EMBEDDINGS, fields={"model": "t", "input": "x"})
+    assert (bench.client.status, line["outcome"]) == (400, "client_error")
+    assert "embeddings" in bench.error["message"]
+
+
+async def test_a_key_is_asked_for_before_anything_is_read() -> None:
+    bench = Bench(**KEYS)
+    line = await bench.run(fields={"model": 7})
+    assert (bench.client.status, line["error_code"]) == (401, "invalid_api_key")
+    assert "caller" not in line
+
+
+async def test_a_gateway_that_drains_takes_no_call() -> None:
+    bench = Bench()
+    bench.exchange.is_draining = True
+    line = await bench.run()
+    assert (bench.client.status, line["error_code"]) == (503, "gateway_draining")
+    assert bench.client.headers[b"retry-after"] == b"1"
+
+
+async def test_the_whole_call_has_a_deadline() -> None:
+    bench = Bench(stream(WORD, ends=False), timeouts={"total_s": 0.01})
+    line = await bench.run(streams=True)
+    assert line["error_code"] == "deadline_exceeded"
+    assert b"deadline_exceeded" in bench.client.body
+
+
+async def test_a_deadline_after_a_whole_answer_is_no_failure() -> None:
+    bench = Bench(stream(ends=False), timeouts={"total_s": 0.01})
+    line = await bench.run(streams=True)
+    assert line["outcome"] == "ok"
+    assert bench.client.body.endswith(DONE)
+
+
+async def test_a_bug_is_a_500_with_an_id_and_one_log_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret = "the secret of the bug"  # what a stack may show
+    bench = Bench(ZeroDivisionError(secret))
+    with caplog.at_level(logging.DEBUG):
+        line = await bench.run()
+    assert (bench.client.status, bench.error["code"]) == (500, "internal_error")
+    assert secret.encode() not in bench.client.body
+    assert b"Traceback" not in bench.client.body
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["request_id"]) == ("bug", "id-1")
+    assert vars(record)["reason"] in bench.error["message"]
+    assert record.exc_info is not None
+    assert line["outcome"] == "gateway_error"
+    assert secret not in str(line)
+
+
+async def test_a_bug_in_a_stream_that_has_begun_is_an_error_event() -> None:
+    broken = stream(WORD, ends=False)
+    bench = Bench(broken)
+    write = bench.client.write
+
+    def write_and_fail(piece: bytes) -> None:
+        write(piece)
+        bench.client.write = write  # type: ignore[method-assign]  # only once
+        raise ZeroDivisionError
+
+    bench.client.write = write_and_fail  # type: ignore[method-assign]
+    line = await bench.run(streams=True)
+    assert b"internal_error" in bench.client.body
+    assert bench.client.is_finished
+    assert line["outcome"] == "gateway_error"
+
+
+SCRIPTS: dict[str, tuple[bool, Callable[[], list[FakeResponse | Exception]]]] = {
+    "whole": (False, lambda: [whole()]),
+    "stream": (True, lambda: [stream()]),
+    "stream without an end": (True, lambda: [stream(ends=False)]),
+    "silent stream": (True, lambda: [stream(b": ping\n\n", ends=False)]),
+    "stream that stops": (True, lambda: [stream(WORD, ends=False)]),
+    "refused": (False, lambda: [FakeResponse(400, [b"{}"])]),
+    "not a stream": (True, lambda: [FakeResponse(200, [WHOLE])]),
+    "tried again": (False, lambda: [EngineOverloaded("busy"), whole()]),
+    "tried again and again": (True, lambda: [EngineFault("a"), EngineFault("b")]),
+    "broken before content": (
+        True,
+        lambda: [stream(b": ping\n\n", failure=ConnectionLost("x")), stream()],
+    ),
+}
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "shutdown"])
+@pytest.mark.parametrize("script", list(SCRIPTS))
+async def test_cancelled_at_any_await_it_settles_once(script: str, leaves: bool) -> None:
+    streams, responses = SCRIPTS[script]
+    cancelled = 0
+    for steps in range(16):
+        bench = Bench(*responses())
+        running = asyncio.get_running_loop().create_task(
+            bench.exchange.run(bench.call(streams=streams), bench.client)
+        )
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        was_finished = bench.client.is_finished
+        was_started = bench.books.open_calls > 0
+        if leaves:
+            bench.client.is_gone = True
+        running.cancel()
+        with anyio.fail_after(5):
+            await asyncio.wait([running])
+        cancelled += running.cancelled()
+        lines = bench.settled()
+        assert len(lines) == (1 if was_started or was_finished or steps else 0)
+        if was_started and running.cancelled():
+            wanted = "client_gone" if leaves else "gateway_error"
+            assert lines[0]["outcome"] == ("ok" if was_finished else wanted)
+            assert leaves or bench.client.is_finished
+        running.cancelled() or running.result()
+    assert cancelled > 1
+
+
+async def test_a_cancelled_stream_tells_the_client_that_the_gateway_stops() -> None:
+    bench = Bench(stream(WORD, ends=False))
+    running = asyncio.get_running_loop().create_task(
+        bench.exchange.run(bench.call(streams=True), bench.client)
+    )
+    while not bench.client.has_started:  # the fake does not announce it
+        await anyio.lowlevel.checkpoint()
+    running.cancel()
+    await asyncio.wait([running])
+    assert bench.client.body.startswith(WORD)
+    assert b"gateway_draining" in bench.client.body
+    assert bench.client.is_finished
+
+
+@pytest.mark.parametrize("failure", [ModelNotFound("no"), ClientGone("left")])
+def test_nothing_is_told_to_a_client_that_is_gone(failure: GatewayError) -> None:
+    bench = Bench()
+    bench.client.is_gone = True
+    tell(bench.client, bench.call(), failure)
+    assert not bench.client.has_started
