@@ -10,7 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 
-.PHONY: help run test test-fast test-engines check lint types imports deps docs-check docs-generated bench clean
+.PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
+.PHONY: docs-check docs-generated compiled bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -66,6 +67,28 @@ docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 
 docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/
 	$(BIN)/python -m tests.docs.generate
+
+compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (needs a C compiler)
+	rm -rf build/compiled && mkdir -p build/compiled dist
+	git ls-files -co --exclude-standard -- gateway pyproject.toml README.md LICENSE \
+		| tar -c -T - | tar -x -C build/compiled
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+		--no-deps --wheel-dir dist build/compiled
+
+build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev/null) pyproject.toml
+	$(MAKE) compiled
+	rm -rf build/compiled-venv
+	$(PYTHON) -m venv build/compiled-venv
+	build/compiled-venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	build/compiled-venv/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	build/compiled-venv/bin/python -m pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, against the compiled wheel
+	rm -rf build/compiled-tests && mkdir -p build/compiled-tests
+	cp -r tests pyproject.toml build/compiled-tests
+	cd build/compiled-tests && ../compiled-venv/bin/python -m pytest -q \
+		tests/integration tests/contract tests/unit/proxy -m "not engines"
 
 bench: $(VENV)/dev.stamp  ## the data-plane rows of docs/performance.md
 	$(BIN)/python -m tests.bench
