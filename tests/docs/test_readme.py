@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -86,13 +87,10 @@ async def test_the_sdk_program_prints_an_answer() -> None:
     (program,) = blocks("python")
     assert len([line for line in program.splitlines() if line]) <= 6
     async with the_demo() as port:
-        printed = subprocess.run(
-            [sys.executable, "-c", program.replace("8080", str(port))],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
+        with anyio.fail_after(30):
+            printed = await anyio.run_process(
+                [sys.executable, "-c", program.replace("8080", str(port))]
+            )
     assert len(printed.stdout) > 20
 
 
