@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+# tests wait more than they compute
+JOBS ?= 4
 
 .PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
 .PHONY: docs-check docs-generated compiled bench clean
@@ -36,7 +38,8 @@ run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
 test: $(VENV)/dev.stamp redis  ## everything but the real engines, with coverage
-	$(BIN)/pytest -m "not engines" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
+	$(BIN)/python -m tests.coverage_gate
 
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"

@@ -20,7 +20,6 @@ from gateway.api.endpoint import Endpoint
 from gateway.api.inference import Head, Inference, read_head
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RequestTooSlow
-from gateway.proxy.call import Call
 from gateway.proxy.exchange import tell
 from gateway.wire.http import Headers
 
@@ -331,15 +330,10 @@ class DirectProtocol(Connection):
         if answer.refusal is not None:
             tell(answer, call, answer.refusal)
             return
-        answer.task = task = self.loop.create_task(self._run(call, answer))
-        self.tasks.add(task)
-
-    async def _run(self, call: Call, answer: DirectAnswer) -> None:
-        try:
-            await self._inference.exchange.run(call, answer)
-        finally:
-            if answer.task is not None:
-                self.tasks.discard(answer.task)
+        answer.task = self.loop.create_task(self._inference.exchange.run(call, answer))
+        self.tasks.add(answer.task)
+        # not in a coroutine around it: one that is cancelled before it began never runs
+        answer.task.add_done_callback(self.tasks.discard)
 
     def _refuse(self, answer: DirectAnswer, refusal: GatewayError) -> None:
         """Answer without the body, which may still be arriving."""
