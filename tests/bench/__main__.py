@@ -72,7 +72,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         "--seconds", type=_seconds, default=4.0, metavar="S", help="length of request rows [4]"
     )
     parser.add_argument(
-        "--engine-port", type=_count, metavar="PORT", help="the fake engine's port [a free one]"
+        "--engine-port", type=_port, metavar="PORT", help="the fake engine's port [a free one]"
     )
     parser.add_argument("--json", action="store_true", help="data on stdout, lines on stderr")
     return parser.parse_args(arguments)
@@ -117,7 +117,7 @@ def _candidates(chosen: argparse.Namespace) -> list[Candidate]:
     candidates += [also(*given) for given in chosen.also]
     if chosen.vllm_router:
         try:
-            candidates.append(vllm_router())
+            candidates += vllm_router()
         except BenchFailed as failure:
             _say(f"going on without vllm-router: {failure}")
     names = [candidate.name for candidate in candidates]
@@ -142,6 +142,13 @@ def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
     return number
 
 

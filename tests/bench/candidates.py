@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, request_bytes
-from tests.bench.processes import CHECKOUT, BenchFailed, free_port, last_words, started
+from tests.bench.processes import CHECKOUT, BenchFailed, free_port, last_words, need_free, started
 
 KEY = "sk-bench"
 VLLM_ROUTER_VERSION = "0.1.17"
@@ -79,8 +79,11 @@ def also(name: str, port: str, command: str) -> Candidate:
     return Candidate(name, words, int(port))
 
 
-def vllm_router() -> Candidate:
-    """vllm-router from PyPI, in an environment of its own. Raises BenchFailed."""
+def vllm_router() -> tuple[Candidate, ...]:
+    """vllm-router from PyPI, in an environment of its own. Raises BenchFailed.
+
+    Twice: as it comes, with a policy that keeps a tree of all prompts, and without that.
+    """
     program = _ROUTER_HOME / "bin" / "vllm-router"
     stamp = _ROUTER_HOME / "installed"
     if not stamp.exists():
@@ -91,14 +94,16 @@ def vllm_router() -> Candidate:
         _install_step(str(program), "--help")
         stamp.touch()
     listen = ("--host", "127.0.0.1", "--port", "{port}", "--prometheus-port", "{spare}")
-    quiet = ("--policy", "round_robin", "--log-level", "warning")
-    return Candidate("vllm-router", (str(program), *listen, "--worker-urls", "{engine}", *quiet))
+    command = (str(program), *listen, "--worker-urls", "{engine}")
+    simple = (*command, "--policy", "round_robin")
+    return Candidate("vllm-router", command), Candidate("vllm-router round_robin", simple)
 
 
 @contextmanager
 def serving(candidate: Candidate, engine_port: int, on: frozenset[int]) -> Iterator[Serving]:
     """Start a candidate before the engine and wait until a call gets through. BenchFailed."""
     port = candidate.port or free_port()
+    need_free(port)
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         known = {

@@ -77,7 +77,6 @@ class Tally:
     all_began_ns: int = 0
     first_ended_ns: int = sys.maxsize
     whole_chunks: int = 0
-    surplus_chunks: int = 0
     errors: int = 0
     error: str | None = None
 
@@ -87,8 +86,9 @@ class Tally:
 
     def stream_ended(self, chunks: int, expected: int, now_ns: int) -> None:
         self.whole_chunks += min(chunks, expected)
-        self.surplus_chunks += max(chunks - expected, 0)
         self.first_ended_ns = min(self.first_ended_ns, now_ns)
+        if chunks != expected:
+            self.failed(f"a stream brought {chunks} chunks, the engine sent {expected}")
 
 
 def request_bytes(plan: Plan) -> bytes:
@@ -253,8 +253,6 @@ class Load:
 
     def _result(self, seconds: float) -> Result:
         tally, plan = self.tally, self.plan
-        if tally.surplus_chunks:
-            tally.failed(f"{tally.surplus_chunks} chunks more than the engine sends")
         # only while all streams run: their beginning and end are another load
         late = sorted(
             late

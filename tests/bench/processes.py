@@ -64,6 +64,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def need_free(port: int) -> None:
+    """Raises BenchFailed when something listens there: we would measure it instead."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as exc:
+            raise BenchFailed(f"cannot use port {port}: {exc.strerror}") from exc
+
+
 @contextmanager
 def started(
     command: Sequence[str],

@@ -18,7 +18,7 @@ from tests.bench import usage
 from tests.bench.candidates import KEY, Candidate, Serving, serving, wait_until_it_answers
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, Result
-from tests.bench.processes import BenchFailed, Cores, free_port, run_load, started
+from tests.bench.processes import BenchFailed, Cores, free_port, need_free, run_load, started
 
 _SMALL_BODY_BYTES = 1_000
 _LARGE_BODY_BYTES = 220_000
@@ -208,6 +208,7 @@ def _streams(port: int, sizes: StreamSizes) -> Plan:
 @contextmanager
 def _engine(pace: StreamSizes, cores: Cores, port: int) -> Iterator[int]:
     """The fake engine's port, once it answers."""
+    need_free(port)
     command = [sys.executable, "-m", "tests.bench.engine", str(port)]
     command += [str(pace.chunks), str(pace.interval_ms)]
     with TemporaryDirectory(prefix="bench-") as folder:
