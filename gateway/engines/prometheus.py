@@ -1,5 +1,6 @@
 """Read the few samples we need out of an engine's Prometheus text, quickly and forgivingly."""
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 class Samples:
-    """The samples of some metrics, by name. Unreadable lines are passed over."""
+    """The samples of some metrics, by name. Lines without a finite number are passed over."""
 
     def __init__(self, text: bytes, names: Iterable[str]) -> None:
         wanted = frozenset(names)
@@ -20,7 +21,8 @@ class Samples:
                 number = float(value)
             except ValueError:
                 continue
-            self._found.setdefault(name, []).append((dict(_LABEL.findall(labels)), number))
+            if math.isfinite(number):
+                self._found.setdefault(name, []).append((dict(_LABEL.findall(labels)), number))
 
     def total(self, *names: str) -> float | None:
         """The sum over all label sets of the first of these metrics that is there."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import anyio
 import httpx
 
-from gateway.engines.adapter import EngineAdapter, Load, State
+from gateway.engines.adapter import EngineAdapter, Load
 from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -66,21 +66,16 @@ class Prober:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
             except (httpx.HTTPError, TimeoutError, ValueError):
                 pass  # what was learned until then counts
+            except Exception:
+                # an adapter's own fault costs what it knows of this replica, not the gateway
+                log.exception(F.BUG, extra={F.VARIANT: state.variant.name, F.REPLICA: state.name})
             if load.asleep:
                 seen = Condition.ASLEEP
             self._record(state, seen, load)
 
     async def _condition(self, state: ReplicaState, adapter: EngineAdapter) -> Condition:
         status, body = await self._get(state, adapter.health_path)
-        match adapter.state(status, body):
-            case State.READY:
-                return Condition.READY
-            case State.LOADING:
-                return Condition.LOADING
-            case State.ASLEEP:
-                return Condition.ASLEEP
-            case State.UNHEALTHY:
-                return Condition.UNHEALTHY
+        return Condition(adapter.state(status, body).value)
 
     async def _get(self, state: ReplicaState, path: str) -> tuple[int, bytes]:
         headers = {}

@@ -1,3 +1,5 @@
+import pytest
+
 from gateway.engines.prometheus import Samples
 
 TEXT = b"""
@@ -44,3 +46,9 @@ def test_labels_are_read() -> None:
 
 def test_unreadable_lines_are_passed_over() -> None:
     assert Samples(TEXT + b"\xff\xfe", ["broken"]).total("broken") is None
+
+
+@pytest.mark.parametrize("value", ["+Inf", "-Inf", "NaN", "1e999"])
+def test_what_is_no_finite_number_is_passed_over(value: str) -> None:
+    samples = Samples(f"free {value}\nfree 2\n".encode(), ["free"])
+    assert samples.labels("free") == [({}, 2)]
