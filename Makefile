@@ -90,8 +90,8 @@ build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev
 test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, against the compiled wheel
 	rm -rf build/compiled-tests && mkdir -p build/compiled-tests
 	cp -r tests pyproject.toml build/compiled-tests
-	cd build/compiled-tests && ../compiled-venv/bin/python -m pytest -q \
-		tests/integration tests/contract tests/unit/proxy -m "not engines"
+	cd build/compiled-tests && ../compiled-venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal \
+		tests/integration tests/contract -m "not engines"
 
 bench: $(VENV)/dev.stamp  ## the data-plane rows of docs/performance.md
 	$(BIN)/python -m tests.bench

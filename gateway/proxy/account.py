@@ -12,8 +12,9 @@ from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.state import Lease
 from gateway.proxy.call import Call
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.logs import RequestLine, RequestLog
+from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import msgspec
 from typing_extensions import override
 
+from gateway.telemetry.request_line import RequestLine
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -49,36 +51,6 @@ def configure_logging(level: str, output: TextIO | None = None) -> None:
     root.setLevel(level.upper())
     for name in ("uvicorn.access", "httpx", "httpcore", "watchfiles"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
-    """What is logged of one call; names as in `fields`. What is None is left out."""
-
-    time: float
-    level: str
-    event: str
-    request_id: str
-    operation: str
-    stream: bool
-    attempts: int
-    outcome: str
-    status: int
-    duration_ms: float
-    body_bytes: int
-    caller: str | None = None
-    model: str | None = None
-    variant: str | None = None
-    replica: str | None = None
-    finish_reason: str | None = None
-    ttft_ms: float | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    error_code: str | None = None
-    error_source: str | None = None
-    error_cause: str | None = None
-    trace_id: str | None = None
-    sdk_retry: str | None = None
 
 
 class RequestLog:

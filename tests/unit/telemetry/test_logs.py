@@ -11,10 +11,10 @@ import pytest
 from gateway.telemetry import fields
 from gateway.telemetry.logs import (
     JsonFormatter,
-    RequestLine,
     RequestLog,
     configure_logging,
 )
+from gateway.telemetry.request_line import RequestLine
 
 
 @pytest.fixture
