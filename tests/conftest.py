@@ -1,5 +1,9 @@
 """What every test shares: asyncio is the event loop, and nothing of the machine's environment."""
 
+import functools
+from collections.abc import Iterator
+
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -8,6 +12,15 @@ _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("gate", _PATIENT, derandomize=True)
 settings.register_profile("explore", _PATIENT, max_examples=2000)
 settings.load_profile("gate")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every client of httpx reads all that the machine trusts: more work than most tests are."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(httpx.create_ssl_context)
+        patch.setattr("httpx._transports.default.create_ssl_context", once)
+        yield
 
 
 @pytest.fixture

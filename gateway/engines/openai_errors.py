@@ -76,7 +76,7 @@ def read_words(body: bytes) -> EngineWords:
             return EngineWords(message=text, type=given.error_type or "", param=given.param)
         case _Object() as error:
             return _from_object(error)
-        case None:
+        case _:
             return EngineWords(
                 message=given.message or "",
                 type=given.type or "",

@@ -82,7 +82,7 @@ def test_a_mistake_of_yaml_has_its_place() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["models: [\x01]", "models: [2001-99-99]", "a: " + "[" * 5000])
+@pytest.mark.parametrize("text", ["models: [\x01]", "models: [2001-99-99]", "a: " + "[" * 1000])
 def test_yaml_that_cannot_be_read_at_all(text: str) -> None:
     assert problems(text) == ("the file is not valid YAML",)
 

@@ -1,7 +1,9 @@
+from typing_extensions import override
+
 from gateway.engines.adapter import Shown
 from gateway.engines.vllm import VllmAdapter
 from gateway.errors import ConnectionLost, EngineFault, GatewayError, StreamBroken
-from gateway.proxy.dialect import OpenAiDialect
+from gateway.proxy.dialect import Dialect, OpenAiDialect
 from gateway.proxy.relay import HEARTBEAT, Relay
 from gateway.telemetry.instruments import Distribution
 from gateway.wire.ask import Operation, read_ask
@@ -17,10 +19,26 @@ ERROR = b'data: {"error": {"message": "boom", "code": 500}}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
+class Terse(OpenAiDialect):
+    """An API whose events are whether something was said, and whose end is nothing at all."""
+
+    is_verbatim = False
+
+    @override
+    def event(self, event: bytes) -> bytes | None:
+        return b"data: said\n\n" if b'"content":"hi"' in event else None
+
+
 class Bench:
     """A relay with everything around it."""
 
-    def __init__(self, *, include_usage: bool = False, max_event_bytes: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        include_usage: bool = False,
+        max_event_bytes: int = 10_000,
+        dialect: Dialect | None = None,
+    ) -> None:
         body = (
             b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":%b}}'
             % (b"true" if include_usage else b"false")
@@ -31,7 +49,7 @@ class Bench:
         self.inter_token = Distribution([0.1, 1.0])
         self.relay = Relay(
             client=self.client,
-            dialect=OpenAiDialect(),
+            dialect=dialect or OpenAiDialect(),
             stream=VllmAdapter().stream(
                 read_ask(body, Operation.CHAT), Shown("m", "chatcmpl-1", 1)
             ),
@@ -182,3 +200,29 @@ def test_the_first_content_and_the_time_between_tokens_are_measured() -> None:
     assert bench.inter_token.counts == [1, 2, 0]
     assert bench.inter_token.total == 1.0
     assert bench.relay.stream.content_events == 4
+
+
+def test_another_api_says_every_event_in_its_own_words() -> None:
+    bench = Bench(dialect=Terse())
+    bench.relay.data(ROLE + WORD + WORD + STOP + DONE)
+    assert bench.client.body == b"data: said\n\n" * 2
+    assert bench.relay.is_over
+    assert bench.failure is None
+
+
+def test_what_closes_a_stream_for_its_engine_is_said_in_those_words_too() -> None:
+    bench = Bench(dialect=Terse())
+    bench.relay.data(ROLE + WORD + STOP)
+    bench.relay.ended(None)
+    assert bench.client.writes == [b"data: said\n\n"]
+    assert bench.relay.is_over
+    assert bench.failure is None
+
+
+def test_an_answer_without_a_word_starts_and_says_nothing() -> None:
+    bench = Bench(dialect=Terse())
+    bench.relay.data(ROLE + STOP)
+    bench.relay.ended(None)
+    assert bench.client.has_started
+    assert bench.client.body == b""
+    assert bench.failure is None

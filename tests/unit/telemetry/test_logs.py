@@ -3,6 +3,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -13,6 +14,7 @@ from gateway.telemetry.logs import (
     JsonFormatter,
     RequestLog,
     configure_logging,
+    unbuffered,
 )
 from gateway.telemetry.request_line import RequestLine
 
@@ -92,6 +94,26 @@ def test_a_closed_output_loses_the_line_not_the_request() -> None:
     output = io.BytesIO()
     output.close()
     RequestLog(output).write(a_line())
+
+
+def test_a_stream_over_a_file_is_written_to_without_its_buffer(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        unbuffered(stream).write(bytearray(b"line\n"))
+        assert path.read_bytes() == b"line\n"
+
+
+def test_a_stream_over_bytes_without_a_buffer_is_written_to_beneath() -> None:
+    output = io.BytesIO()
+    stream = io.TextIOWrapper(output)
+    unbuffered(stream).write(bytearray(b"line\n"))
+    assert output.getvalue() == b"line\n"
+
+
+def test_a_stream_of_text_alone_gets_text() -> None:
+    output = io.StringIO()
+    unbuffered(output).write(bytearray("é\n".encode()))
+    assert output.getvalue() == "é\n"
 
 
 def test_fields_of_a_record_become_fields_of_the_line() -> None:
