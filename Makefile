@@ -93,8 +93,8 @@ test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, agains
 	cd build/compiled-tests && ../compiled-venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal \
 		tests/integration tests/contract -m "not engines"
 
-bench: $(VENV)/dev.stamp  ## the data-plane rows of docs/performance.md
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/dev.stamp build/compiled-venv/stamp  ## the data-plane rows of docs/performance.md
+	$(BIN)/python -m tests.bench --compiled build/compiled-venv/bin/python --vllm-router
 
 # redis-server from the path, or from apt as root
 .PHONY: redis
