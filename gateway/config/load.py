@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from gateway.config.base import Section
+from gateway.config.clashes import clashes
 from gateway.config.document import Document
 from gateway.config.models import SHORT_FORM, Model
 from gateway.errors import ConfigInvalid
@@ -53,7 +54,7 @@ def read_document(text: str) -> Document:
         return Document.model_validate(given)
     except ValidationError as exc:
         errors = exc.errors(include_input=False, include_url=False, include_context=False)
-        raise ConfigInvalid(tuple(_problems(errors, given))) from exc
+        raise ConfigInvalid((*_problems(errors, given), *clashes(given))) from exc
 
 
 class _StrictLoader(yaml.SafeLoader):
