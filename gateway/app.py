@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-import httpx
 from fastapi import FastAPI
 
 from gateway import __version__
@@ -36,6 +35,7 @@ from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState
 from gateway.proxy.account import Bookkeeper
@@ -167,8 +167,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
-        async with upstream, httpx.AsyncClient(follow_redirects=False) as client:
-            prober = Prober(exchange.fleet, ENGINES, metrics, client)
+        async with upstream, ProbeClients() as clients:
+            prober = Prober(exchange.fleet, ENGINES, metrics, clients)
             async with anyio.create_task_group() as group:
                 await prober.probe_all()
                 readiness.is_started = True

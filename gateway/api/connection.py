@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"connection":
                 options = [option.strip() for option in value.lower().split(b",")]
-                value = b"close" if b"close" in options else b"keep-alive"  # noqa: PLW2901
+                value = b"close" if b"close" in options else b"keep-alive"  # noqa: PLW2901  # the same header
             if name != b"upgrade":
                 lines.append(b"%b: %b\r\n" % (name, value))
         self.parser = httptools.HttpRequestParser(self)

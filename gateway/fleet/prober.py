@@ -12,6 +12,7 @@ import httpx
 
 from gateway.engines.adapter import EngineAdapter, Load
 from gateway.fleet.health import Condition
+from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
@@ -30,7 +31,7 @@ class Prober:
         fleet: FleetState,
         engines: Mapping[str, EngineAdapter],
         metrics: Metrics,
-        client: httpx.AsyncClient,
+        clients: ProbeClients,
         *,
         interval_s: float = 2.0,
         timeout_s: float = 2.0,
@@ -38,7 +39,7 @@ class Prober:
         self._fleet = fleet
         self._engines = engines
         self._metrics = metrics
-        self._client = client
+        self._clients = clients
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._slots = anyio.Semaphore(_CONCURRENT_PROBES)
@@ -64,7 +65,7 @@ class Prober:
                     seen = await self._condition(state, adapter)
                     if adapter.load_path is not None and seen is Condition.READY:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
-            except (httpx.HTTPError, TimeoutError, ValueError):
+            except (httpx.HTTPError, OSError, ValueError):  # a TimeoutError is an OSError
                 pass  # what was learned until then counts
             except Exception:
                 # an adapter's own fault costs what it knows of this replica, not the gateway
@@ -81,7 +82,8 @@ class Prober:
         headers = {}
         if state.variant.api_key is not None:
             headers["authorization"] = f"Bearer {state.variant.api_key}"
-        async with self._client.stream(
+        client = self._clients.trusting(state.replica.origin.ca_file)
+        async with client.stream(
             "GET", state.replica.url + path, headers=headers, timeout=self._timeout_s
         ) as response:
             body = bytearray()

@@ -15,6 +15,7 @@ from gateway.engines import ENGINES
 from gateway.engines.adapter import EngineAdapter, Load, State
 from gateway.engines.vllm import VllmAdapter
 from gateway.fleet.health import Condition
+from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -69,7 +70,7 @@ Probe = Callable[..., Probed]
 @pytest.fixture
 async def probe(router: respx.MockRouter) -> AsyncIterator[Probe]:
     """Makes a prober of one model's replicas at these addresses (one)."""
-    async with httpx.AsyncClient() as client:
+    async with ProbeClients() as clients:
 
         def probe(
             *urls: str,
@@ -81,7 +82,7 @@ async def probe(router: respx.MockRouter) -> AsyncIterator[Probe]:
                 a_catalog(a_model("m", variants=[a_variant("fp8", *(urls or (URL,)), **more)]))
             )
             metrics = Metrics()
-            prober = Prober(fleet, engines, metrics, client, interval_s=0, timeout_s=timeout_s)
+            prober = Prober(fleet, engines, metrics, clients, interval_s=0, timeout_s=timeout_s)
             return Probed(fleet, prober, metrics)
 
         yield probe
