@@ -51,6 +51,7 @@ class Relay:
         self._head = head
         self._is_held = True
         self._held = b""
+        self._max_held_bytes = max_event_bytes
         self._split = EventSplitter(max_event_bytes).feed
         self._read = stream.event
         self._now_s = now_s
@@ -125,6 +126,8 @@ class Relay:
             self._held += shown
         stream = self.stream
         if not stream.content_events and stream.finish_reason is None and not stream.is_complete:
+            if len(self._held) > self._max_held_bytes and stream.failure is None:
+                stream.failure = StreamBroken("the engine sent too much before its answer")
             return b""
         self._is_held = False
         self._start()

@@ -87,6 +87,16 @@ def test_the_role_waits_for_the_first_content() -> None:
     assert bench.client.writes == [ROLE + WORD]
 
 
+def test_what_waits_for_content_is_bounded() -> None:
+    bench = Bench(max_event_bytes=len(ROLE) * 3)
+    for _ in range(3):
+        bench.relay.data(ROLE)
+    assert not bench.relay.is_over
+    bench.relay.data(ROLE)
+    assert isinstance(bench.failure, StreamBroken)
+    assert not bench.client.has_started
+
+
 def test_events_that_arrive_together_leave_together() -> None:
     bench = Bench()
     bench.relay.data(ROLE + WORD + WORD)
