@@ -9,15 +9,25 @@ from tests.contract.engine_contract import CHECKS, Check
 from tests.support.real_engines import RealEngine
 
 
+def a_client(engine: RealEngine) -> httpx.Client:
+    """One connection a request: llama-server may close one just as it is used again."""
+    return httpx.Client(
+        base_url=engine.url,
+        timeout=60,
+        trust_env=False,
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
+
+
 @pytest.fixture
 def vllm_client(a_vllm: RealEngine) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=a_vllm.url, timeout=60, trust_env=False) as client:
+    with a_client(a_vllm) as client:
         yield client
 
 
 @pytest.fixture
 def llama_client(llama_server: RealEngine) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=llama_server.url, timeout=60, trust_env=False) as client:
+    with a_client(llama_server) as client:
         yield client
 
 
