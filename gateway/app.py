@@ -38,6 +38,9 @@ from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState
+from gateway.limits.limiter import Limiter
+from gateway.limits.store import LimitStore, StoreState
+from gateway.limits.stores import open_store
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
@@ -85,10 +88,12 @@ def build(
     upstream: Upstream | None = None,
     request_log: BytesOutput | None = None,
     cells: Cells | None = None,
+    workers: int = 1,
 ) -> Gateway:
     """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes.
 
-    `cells`: where metrics are counted together with sibling workers.
+    `cells`: where metrics are counted together with sibling workers, of which there are
+    `workers`, this one included.
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
@@ -98,6 +103,7 @@ def build(
     books = Bookkeeper(metrics, log_lines, clock)
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
+    store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
@@ -105,6 +111,7 @@ def build(
         attempts=Attempts(upstream, metrics, clock, _bounds(document)),
         books=books,
         retries=_retry_rules(document),
+        limiter=Limiter(store, metrics, clock),
         clock=clock,
         rng=rng,
     )
@@ -117,14 +124,14 @@ def build(
         exchange.retries = _retry_rules(document)
 
     reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, readiness)
+    _show_gauges(metrics, fleet, readiness, store)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
-        lifespan=_lifespan(upstream, exchange, metrics, readiness, reloader, log_lines),
+        lifespan=_lifespan(upstream, exchange, store, metrics, readiness, reloader, log_lines),
     )
     app.include_router(operations_router(readiness, fleet, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
@@ -135,10 +142,8 @@ def build(
     install_problems(app)
     app.add_middleware(RequestIds)
     allow_browsers(app, document.cors.allow_origins)
-    if not document.keys:
+    if document.keys is None:
         log.warning(F.NO_KEYS)
-    if any(_has_limits(plan) for plan in document.plans):
-        log.warning(F.LIMITS_UNENFORCED)
     return Gateway(app, inference, readiness, books, reloader, clock, document)
 
 
@@ -159,6 +164,7 @@ def from_environment() -> FastAPI:
 def _lifespan(
     upstream: Upstream,
     exchange: Exchange,
+    store: LimitStore,
     metrics: Metrics,
     readiness: Readiness,
     reloader: Reloader,
@@ -169,9 +175,10 @@ def _lifespan(
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, metrics, clients)
-            async with anyio.create_task_group() as group:
+            async with store, anyio.create_task_group() as group:
                 await prober.probe_all()
                 readiness.is_started = True
+                group.start_soon(store.run)
                 group.start_soon(prober.run)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
@@ -213,12 +220,9 @@ def _retry_rules(document: Document) -> RetryRules:
     )
 
 
-def _has_limits(plan: object) -> bool:
-    names = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
-    return any(getattr(plan, name) is not None for name in names)
-
-
-def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> None:
+def _show_gauges(
+    metrics: Metrics, fleet: FleetState, readiness: Readiness, store: LimitStore
+) -> None:
     def per_replica(
         read: Callable[..., float | None],
     ) -> Callable[[], Iterator[tuple[Labels, float]]]:
@@ -259,4 +263,16 @@ def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> N
         "1 while the configuration file is the one that serves, else 0.",
         (),
         lambda: [((), float(not readiness.config_problems))],
+    )
+    metrics.level(
+        "gateway_limit_settlements_pending",
+        "Settlements that Redis has not confirmed yet.",
+        (),
+        lambda: [((), store.pending)],
+    )
+    metrics.level(
+        "gateway_limit_store_away",
+        "Processes that cannot reach Redis and go by `on_store_failure`.",
+        (),
+        lambda: [((), float(store.state is not StoreState.OK))],
     )

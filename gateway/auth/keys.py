@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from gateway.config.access import Rates
 from gateway.errors import Unauthenticated
 
 
@@ -40,12 +41,16 @@ class Plan:
         return allowed
 
 
-@dataclass(frozen=True, slots=True)
+_UNLIMITED = Rates()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Who calls."""
+    """Who calls. `rates`: the plan's limits, with what this key has instead."""
 
     name: str
     plan: Plan
+    rates: Rates = _UNLIMITED
 
 
 class KeyRing:

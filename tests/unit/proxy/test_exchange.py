@@ -21,6 +21,8 @@ from gateway.errors import (
 )
 from gateway.fleet.health import Condition, Health
 from gateway.fleet.state import FleetState
+from gateway.limits.limiter import Limiter
+from gateway.limits.memory_store import MemoryStore
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.call import Call
@@ -66,6 +68,8 @@ class Bench:
         self.lines = bytearray()
         self.metrics = Metrics()
         self.books = Bookkeeper(self.metrics, RequestLog(self), self.clock)
+        self.store = MemoryStore(self.clock)
+        self.limiter = Limiter(self.store, self.metrics, self.clock)
         variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
         timeouts = document.pop("timeouts", {})
         model = a_model("m", variants=[variant], timeouts=timeouts)
@@ -78,6 +82,7 @@ class Bench:
             attempts=Attempts(self.upstream, self.metrics, self.clock, StreamBounds()),
             books=self.books,
             retries=RetryRules(max_attempts=3, backoff_s=0.002),
+            limiter=self.limiter,
             clock=self.clock,
             rng=random.Random(0),
         )
