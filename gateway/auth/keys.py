@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gateway.config.access import Rates
+from gateway.config.access import NO_LIMITS, Rates
 from gateway.errors import Unauthenticated
 
 
@@ -41,16 +41,13 @@ class Plan:
         return allowed
 
 
-_UNLIMITED = Rates()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Caller:
     """Who calls. `rates`: the plan's limits, with what this key has instead."""
 
     name: str
     plan: Plan
-    rates: Rates = _UNLIMITED
+    rates: Rates = NO_LIMITS
 
 
 class KeyRing:
