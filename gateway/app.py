@@ -68,6 +68,7 @@ class Gateway:
     readiness: Readiness
     books: Bookkeeper
     reloader: Reloader
+    limiter: Limiter
     clock: Clock
     document: Document
 
@@ -104,6 +105,7 @@ def build(
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
+    limiter = Limiter(store, metrics, clock)
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
@@ -111,7 +113,7 @@ def build(
         attempts=Attempts(upstream, metrics, clock, _bounds(document)),
         books=books,
         retries=_retry_rules(document),
-        limiter=Limiter(store, metrics, clock),
+        limiter=limiter,
         clock=clock,
         rng=rng,
     )
@@ -133,7 +135,7 @@ def build(
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
         lifespan=_lifespan(upstream, exchange, store, metrics, readiness, reloader, log_lines),
     )
-    app.include_router(operations_router(readiness, fleet, metrics))
+    app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     app.include_router(admin_router(fleet, settings.admin_key))
@@ -144,7 +146,7 @@ def build(
     allow_browsers(app, document.cors.allow_origins)
     if document.keys is None:
         log.warning(F.NO_KEYS)
-    return Gateway(app, inference, readiness, books, reloader, clock, document)
+    return Gateway(app, inference, readiness, books, reloader, limiter, clock, document)
 
 
 def from_environment() -> FastAPI:
