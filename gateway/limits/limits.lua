@@ -15,6 +15,7 @@ local SLACK_MS = 3600000           -- kept longer than needed, should the clock 
 local PROCESS_MS = 86400000        -- how long settling is still understood after a silence
 local BOOKS_MS = 34560000000       -- 400 days
 local ROUNDING_US = 0.5
+local UNPACKED = 4000              -- Lua's stack has no room for 8000
 
 local function wall_us()
   local time = redis.call('TIME')
@@ -64,9 +65,10 @@ for i, kind in ipairs(kinds) do
     slots[i] = redis.call('ZCOUNT', KEYS[i + 2], '(' .. exact(now), '+inf')
   end
 end
-if #rate_keys > 0 then
-  for n, value in ipairs(redis.call('MGET', unpack(rate_keys))) do
-    local i = rate_index[n]
+for first = 1, #rate_keys, UNPACKED do
+  local last = math.min(first + UNPACKED - 1, #rate_keys)
+  for n, value in ipairs(redis.call('MGET', unpack(rate_keys, first, last))) do
+    local i = rate_index[first + n - 1]
     -- never further away than the deepest debt, whatever happened to the clock
     full_at[i] = math.min(value and tonumber(value) or 0, now + 2 * kinds[i][2])
   end
