@@ -26,7 +26,7 @@ import anyio
 from gateway.clock import Clock
 from gateway.errors import LimiterDown
 from gateway.limits.books import Books
-from gateway.limits.bucket import Bucket
+from gateway.limits.bucket import Bucket, lack_after_us
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_batch import Batch, Results
 from gateway.limits.redis_link import RedisLink, StoreAway
@@ -309,6 +309,9 @@ class RedisStore:
     def _hand_out(self, gathered: _Gathered, results: Results) -> None:
         if gathered.packet is not None:
             self._delivered(gathered.packet)
+        for settlement in gathered.settlements:
+            if settlement.is_held:
+                self._settled(settlement)
         answers = iter(results[gathered.first_take :])
         for take in gathered.takes:
             self._decided(take, cast("list[float]", next(answers)))
@@ -355,6 +358,17 @@ class RedisStore:
         if not bucket.is_slots:
             self._local.note(bucket, lack_us)
             self._seen[bucket] = self._clock.now_s() * 1e6 + lack_us
+
+    def _settled(self, settlement: _Settlement) -> None:
+        for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
+            self._note_change(bucket, cost - held)
+
+    def _note_change(self, bucket: Bucket, units: float) -> None:
+        """Redis counts so many more: it should be told that, too, should it forget."""
+        if units and not bucket.is_slots:
+            now_us = self._clock.now_s() * 1e6
+            lack_us = max(0.0, self._seen.get(bucket, 0.0) - now_us)
+            self._seen[bucket] = now_us + lack_after_us(bucket, lack_us, units)
 
     # --- without Redis
 
@@ -438,6 +452,8 @@ class RedisStore:
 
     def _delivered(self, packet: _Packet) -> None:
         self._packet = None
+        for bucket, units in packet.spent.items():
+            self._note_change(bucket, units)
         for hold in packet.holds:
             hold.is_local = False
             if not hold.is_open:  # it was settled meanwhile, and that is counted: only close it
