@@ -156,6 +156,7 @@ class RedisStore:
         self._settlements: deque[_Settlement] = deque()
         self._looks: deque[_Look] = deque()
         self._open: dict[str, Hold] = {}
+        self._strays: dict[str, Hold] = {}
         self._numbers = 0
         self._packets = 0
         self._packet: _Packet | None = None
@@ -194,6 +195,7 @@ class RedisStore:
         hold.is_open = False
         self._open.pop(hold.id, None)
         if hold.is_local:
+            self._strays.pop(hold.id, None)
             self._local.adjust(hold.claim, costs)
             self._spend(hold.claim, costs, [held for _, held in hold.claim])
         else:
@@ -251,7 +253,9 @@ class RedisStore:
                 self._lose("bug")
 
     def _has_work(self) -> bool:
-        return bool(self._settlements or self._books or self._spent or self._packet)
+        return bool(
+            self._settlements or self._books or self._spent or self._strays or self._packet
+        )
 
     def _next_s(self) -> float:
         """When there is something to send, if nothing comes before."""
@@ -407,6 +411,7 @@ class RedisStore:
             return verdict
         hold = Hold(number, claim, verdict.lacks, is_local=True)
         self._open[number] = hold
+        self._strays[number] = hold
         self._spend(claim, [cost for _, cost in claim], _nothing(claim))
         return hold
 
@@ -479,11 +484,11 @@ class RedisStore:
 
     def _next_packet(self) -> _Packet | None:
         """The sums that are to be sent now: those not answered yet come first."""
-        if self._packet is None and (self._spent or self._books):
+        if self._packet is None and (self._spent or self._books or self._strays):
             self._packets += 1
-            holds = [hold for hold in self._open.values() if hold.is_local] if self._spent else []
+            holds = list(self._strays.values())
             self._packet = _Packet(self._packets, self._spent, self._books, holds)
-            self._spent, self._books = {}, Books()
+            self._spent, self._books, self._strays = {}, Books(), {}
         return self._packet
 
     def _slots_held(self) -> Iterator[tuple[Bucket, str]]:
