@@ -253,9 +253,7 @@ class RedisStore:
                 self._lose("bug")
 
     def _has_work(self) -> bool:
-        return bool(
-            self._settlements or self._books or self._spent or self._strays or self._packet
-        )
+        return bool(self._settlements or self._books or self._spent or self._strays or self._packet)
 
     def _next_s(self) -> float:
         """When there is something to send, if nothing comes before."""
@@ -428,6 +426,7 @@ class RedisStore:
             reply = await self._link.send(self._link.batch(), _PROBE_TIMEOUT_S)
             if reply.results is None:
                 await self._tell()
+            await self._deliver()
         except StoreAway as away:
             self._lose(away.reason)
             return False
@@ -436,6 +435,16 @@ class RedisStore:
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value})
         self._signal.set()
         return True
+
+    async def _deliver(self) -> None:
+        """What was spent without Redis, which may be much. Raises StoreAway."""
+        packet = self._next_packet()
+        if packet is not None:
+            batch = self._link.batch()
+            _put_packet(batch, packet)
+            if (await self._link.send(batch, _PROBE_TIMEOUT_S)).results is None:
+                raise StoreAway("restarted")
+            self._delivered(packet)
 
     async def _tell(self, settlements: Sequence[_Settlement] = ()) -> None:
         """Tell a store without memory what this process knows. Raises StoreAway.
