@@ -1,6 +1,6 @@
 -- Everything that one process asks of the limits at one time: decided here, in one step.
 --
--- KEYS[1]  the limits' clock: a hash of wall (us), now (us), birth (an id)
+-- KEYS[1]  the limits' clock: a hash of wall (us), now (us), birth (an id), count (of batches)
 -- KEYS[2]  this process: a hash of epoch, packet, and a field for every open hold
 -- KEYS[3…] buckets (the moment at which they are full), slots (sorted sets: hold → end of its
 --          lease), books (hashes of sums); kinds[i] says which KEYS[i + 2] is
@@ -27,32 +27,39 @@ local function exact(number)
 end
 
 local batch = cmsgpack.unpack(ARGV[1])
-local epoch, birth_known, expected_us, lease_us, kinds, ops =
-  batch[1], batch[2], batch[3], batch[4], batch[5], batch[6]
+local epoch, birth_known, count_known, expected_us, lease_us, kinds, ops =
+  batch[1], batch[2], batch[3], batch[4], batch[5], batch[6], batch[7]
+local is_heartbeat, is_telling = batch[8], batch[9]
 
 -- the read part
 
-local clock = redis.call('HMGET', KEYS[1], 'wall', 'now', 'birth')
+local clock = redis.call('HMGET', KEYS[1], 'wall', 'now', 'birth', 'count')
 local process = redis.call('HMGET', KEYS[2], 'epoch', 'packet')
 local wall = wall_us()
-local now, birth = wall - EPOCH_US, clock[3]
+local now, birth, count = wall - EPOCH_US, clock[3], tonumber(clock[4] or 0)
 if birth then
   local last = tonumber(clock[2])
   now = last + (wall - tonumber(clock[1]))
   -- a process knows from its steady clock what time it should be at least
   if birth == birth_known and math.abs(now - expected_us) > STEP_US then now = expected_us end
   if now < last then now = last end
-else
-  birth = ARGV[2]
+end
+if not birth or (birth == birth_known and count < count_known) then
+  birth = ARGV[2]  -- without memory, or with an older one: from a disk, or from a replica
+end
+
+local function keep_clock()
+  redis.call('HSET', KEYS[1], 'wall', exact(wall), 'now', exact(now), 'birth', birth,
+    'count', count + 1)
 end
 
 if process[1] and tonumber(process[1]) > epoch then
   return redis.error_reply('STALE this batch was given up')
 end
-if birth_known ~= '' and birth ~= birth_known and not batch[8] then
+if birth_known ~= '' and birth ~= birth_known and not is_telling then
   -- this is another store than the one that the process knows: it must first say what it knows
-  redis.call('HSET', KEYS[1], 'wall', exact(wall), 'now', exact(now), 'birth', birth)
-  return cmsgpack.pack({exact(now), birth})
+  keep_clock()
+  return cmsgpack.pack({exact(now), birth, count + 1})
 end
 
 local full_at, slots = {}, {}
@@ -194,9 +201,9 @@ for i in pairs(leased) do
   redis.call('ZREMRANGEBYSCORE', KEYS[i + 2], '-inf', exact(now))
   redis.call('PEXPIRE', KEYS[i + 2], math.ceil(lease_us / 1000) + SLACK_MS)
 end
-if batch[7] or tonumber(process[1] or -1) ~= epoch then
+if is_heartbeat or tonumber(process[1] or -1) ~= epoch then
   redis.call('HSET', KEYS[2], 'epoch', epoch)
   redis.call('PEXPIRE', KEYS[2], PROCESS_MS)
 end
-redis.call('HSET', KEYS[1], 'wall', exact(wall), 'now', exact(now), 'birth', birth)
-return cmsgpack.pack({exact(now), birth, results})
+keep_clock()
+return cmsgpack.pack({exact(now), birth, count + 1, results})

@@ -33,6 +33,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     now: str
     birth: str
+    count: int
     results: Results | None = None
 
 
@@ -99,6 +100,7 @@ class Batch:
         *,
         epoch: int,
         birth: str,
+        count: int,
         expected_us: float,
         lease_us: float,
         is_heartbeat: bool,
@@ -107,12 +109,14 @@ class Batch:
         """The script's argument.
 
         `epoch` goes up whenever a batch was given up; `birth` is the store's id as far as known,
-        `expected_us` what its clock must show at least; `is_telling`: it may be another store.
+        `count` how many batches it must have seen, `expected_us` what its clock must show at
+        least; `is_telling`: it may be another store.
         """
         return _encoder.encode(
             (
                 epoch,
                 birth,
+                count,
                 expected_us,
                 lease_us,
                 self._kinds,

@@ -55,6 +55,7 @@ class RedisLink:
         self._now_s = clock.now_s
         self._lease_us = lease_s * 1e6
         self._epoch = 1
+        self._count = 0
         self._known_us = -math.inf
         self._known_at_s = 0.0
 
@@ -75,6 +76,7 @@ class RedisLink:
         argument = batch.encode(
             epoch=self._epoch,
             birth=self.birth,
+            count=self._count,
             expected_us=self._known_us + (sent_s - self._known_at_s) * 1e6 if self.birth else 0.0,
             lease_us=self._lease_us,
             is_heartbeat=is_heartbeat,
@@ -93,7 +95,7 @@ class RedisLink:
             if not is_answered:
                 self._epoch += 1
         if reply.results is not None:
-            self.birth = reply.birth
+            self.birth, self._count = reply.birth, reply.count
         now_s = self._now_s()
         if now_s - sent_s < _PROMPT_S and reply.birth == self.birth:
             self._known_us, self._known_at_s = float(reply.now), now_s
