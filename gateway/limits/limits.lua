@@ -83,7 +83,7 @@ end
 
 -- deciding
 
-local changed, leased = {}, {}
+local changed, leased, dropped = {}, {}, {}
 
 local function lack_us(i)
   return math.max(0, full_at[i] - now)
@@ -98,8 +98,15 @@ local function add(i, units)
   changed[i] = true
 end
 
+local function drop_ended(i)  -- what is not counted must not be given back, or leased again
+  if not dropped[i] then redis.call('ZREMRANGEBYSCORE', KEYS[i + 2], '-inf', exact(now)) end
+  dropped[i] = true
+end
+
 local function lease(i, hold)
-  redis.call('ZADD', KEYS[i + 2], exact(now + lease_us), KEYS[2] .. '/' .. hold)
+  drop_ended(i)
+  slots[i] = slots[i]
+    + redis.call('ZADD', KEYS[i + 2], exact(now + lease_us), KEYS[2] .. '/' .. hold)
   leased[i] = true
 end
 
@@ -120,7 +127,6 @@ local function take(op)
     if refused == 0 then
       if slots[i] then
         lease(i, op[2])
-        slots[i] = slots[i] + 1
       elseif op[n + 1] ~= 0 then
         add(i, op[n + 1])
       end
@@ -136,6 +142,7 @@ local function settle(op)
   for n = 3, #op, 2 do
     local i = op[n]
     if slots[i] then
+      drop_ended(i)
       slots[i] = slots[i] - redis.call('ZREM', KEYS[i + 2], KEYS[2] .. '/' .. op[2])
     elseif op[n + 1] ~= 0 then
       add(i, op[n + 1])
@@ -198,7 +205,6 @@ for i in pairs(changed) do
   end
 end
 for i in pairs(leased) do
-  redis.call('ZREMRANGEBYSCORE', KEYS[i + 2], '-inf', exact(now))
   redis.call('PEXPIRE', KEYS[i + 2], math.ceil(lease_us / 1000) + SLACK_MS)
 end
 if is_heartbeat or tonumber(process[1] or -1) ~= epoch then
