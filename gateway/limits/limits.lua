@@ -41,7 +41,9 @@ if birth then
   local last = tonumber(clock[2])
   now = last + (wall - tonumber(clock[1]))
   -- a process knows from its steady clock what time it should be at least
-  if birth == birth_known and math.abs(now - expected_us) > STEP_US then now = expected_us end
+  if birth == birth_known and expected_us and math.abs(now - expected_us) > STEP_US then
+    now = expected_us
+  end
   if now < last then now = last end
 end
 if not birth or (birth == birth_known and count < count_known) then

@@ -101,7 +101,7 @@ class Batch:
         epoch: int,
         birth: str,
         count: int,
-        expected_us: float,
+        expected_us: float | None,
         lease_us: float,
         is_heartbeat: bool,
         is_telling: bool,
@@ -110,7 +110,7 @@ class Batch:
 
         `epoch` goes up whenever a batch was given up; `birth` is the store's id as far as known,
         `count` how many batches it must have seen, `expected_us` what its clock must show at
-        least; `is_telling`: it may be another store.
+        least, where that is known; `is_telling`: it may be another store.
         """
         return _encoder.encode(
             (
