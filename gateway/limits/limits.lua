@@ -7,7 +7,8 @@
 -- ARGV[1]  the batch, in MessagePack; written by redis_batch.py, which names its parts
 -- ARGV[2]  a fresh id, for a store that has none yet
 --
--- All reads that can fail come before the first write, so that nothing is done by halves.
+-- All reads that can fail come before the first write, so that nothing is done by halves. What lies
+-- under our keys and is not ours makes room.
 
 local EPOCH_US = 1760000000000000  -- October 2025: smaller numbers keep more of their fraction
 local STEP_US = 1000000            -- clocks that differ by more have been set
@@ -33,8 +34,15 @@ local is_heartbeat, is_telling = batch[8], batch[9]
 
 -- the read part
 
-local clock = redis.call('HMGET', KEYS[1], 'wall', 'now', 'birth', 'count')
-local process = redis.call('HMGET', KEYS[2], 'epoch', 'packet')
+local function read(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then redis.call('DEL', key) end
+  return redis.call(command, key, ...)
+end
+
+local clock = read('HMGET', KEYS[1], 'wall', 'now', 'birth', 'count')
+local process = read('HMGET', KEYS[2], 'epoch', 'packet')
 local wall = wall_us()
 local now, birth, count = wall - EPOCH_US, clock[3], tonumber(clock[4] or 0)
 if birth then
@@ -58,8 +66,9 @@ end
 if process[1] and tonumber(process[1]) > epoch then
   return redis.error_reply('STALE this batch was given up')
 end
-if birth_known ~= '' and birth ~= birth_known and not is_telling then
-  -- this is another store than the one that the process knows: it must first say what it knows
+if birth_known ~= '' and not is_telling and (birth ~= birth_known or not process[1]) then
+  -- this is another store than the one that the process knows, or one that does not know the
+  -- process any more: it must first say what it knows
   keep_clock()
   return cmsgpack.pack({exact(now), birth, count + 1})
 end
@@ -71,7 +80,9 @@ for i, kind in ipairs(kinds) do
     rate_keys[#rate_keys + 1] = KEYS[i + 2]
     rate_index[#rate_index + 1] = i
   elseif #kind == 1 then
-    slots[i] = redis.call('ZCOUNT', KEYS[i + 2], '(' .. exact(now), '+inf')
+    slots[i] = read('ZCOUNT', KEYS[i + 2], '(' .. exact(now), '+inf')
+  else
+    read('HLEN', KEYS[i + 2])
   end
 end
 for first = 1, #rate_keys, UNPACKED do
