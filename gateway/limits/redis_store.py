@@ -251,6 +251,7 @@ class RedisStore:
             except Exception:  # the task's outermost edge: limits go on without
                 log.exception(F.BUG)
                 self._lose("bug")
+                await asyncio.sleep(_MAX_PROBE_S)
 
     def _has_work(self) -> bool:
         return bool(self._settlements or self._books or self._spent or self._strays or self._packet)
