@@ -331,8 +331,10 @@ class RedisStore:
         batch, is_heartbeat = gathered.batch, gathered.is_heartbeat
         reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
         if reply.results is None:
-            await self._tell(gathered.settlements)
-            reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
+            left_s = began_s + timeout_s - self._clock.now_s()
+            await self._tell(left_s, gathered.settlements)
+            left_s = began_s + timeout_s - self._clock.now_s()
+            reply = await self._link.send(batch, left_s, is_heartbeat=is_heartbeat)
         if reply.results is None:
             raise StoreAway("restarted")
         self._metrics.store_round_trip.observe(self._clock.now_s() - began_s)
@@ -426,7 +428,7 @@ class RedisStore:
         try:
             reply = await self._link.send(self._link.batch(), _PROBE_TIMEOUT_S)
             if reply.results is None:
-                await self._tell()
+                await self._tell(_PROBE_TIMEOUT_S)
             await self._deliver()
         except StoreAway as away:
             self._lose(away.reason)
@@ -447,7 +449,7 @@ class RedisStore:
                 raise StoreAway("restarted")
             self._delivered(packet)
 
-    async def _tell(self, settlements: Sequence[_Settlement] = ()) -> None:
+    async def _tell(self, timeout_s: float, settlements: Sequence[_Settlement] = ()) -> None:
         """Tell a store without memory what this process knows. Raises StoreAway.
 
         `settlements`: those on their way, which are in no queue.
@@ -463,7 +465,7 @@ class RedisStore:
         batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
         for bucket, number in self._slots_held():
             batch.keep_slots(bucket, (number,))
-        await self._link.send(batch, _PROBE_TIMEOUT_S, is_telling=True)
+        await self._link.send(batch, timeout_s, is_telling=True)
 
     def _delivered(self, packet: _Packet) -> None:
         self._packet = None
