@@ -99,7 +99,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 async def test_sums_are_exact_under_load(place: Place) -> None:
     url, server = place
-    async with a_store(url) as one, a_store(url) as other:
+    async with a_store(url, store_timeout_s=5) as one, a_store(url, store_timeout_s=5) as other:
         async with a_load(one, other) as load:
             await load.goes_on(200)
         with server.client() as client:
@@ -109,7 +109,7 @@ async def test_sums_are_exact_under_load(place: Place) -> None:
 
 async def test_slots_are_given_out_once(place: Place) -> None:
     url, _ = place
-    async with a_store(url) as one, a_store(url) as other:
+    async with a_store(url, store_timeout_s=5) as one, a_store(url, store_timeout_s=5) as other:
         slots = a_slots(limit=2)
         claim = ((slots, 1.0),)
         first = await one.store.take(claim)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 import redis
 
-from gateway.limits.store import Hold, Refusal, StoreState
+from gateway.limits.store import Refusal, StoreState
 from tests.support.limit_load import PREFIX, a_slots, a_store, slots_in, taken
 from tests.support.redis_servers import RedisServer, a_redis
 
@@ -70,7 +70,7 @@ async def test_a_slot_whose_lease_was_over_is_not_given_back_for_another(
     async with a_store(server.url) as opened:
         late, _ = await taken(opened, CLAIM), await taken(opened, CLAIM)
         key = PREFIX + SLOTS.key
-        members = client.zrange(key, 0, -1)
+        members = [str(member) for member in client.zrange(key, 0, -1)]
         client.zadd(key, {next(one for one in members if one.endswith(f"/{late.id}")): 0})
         verdicts = []
 

@@ -21,7 +21,7 @@ from gateway.config.access import Limits
 from gateway.errors import LimiterDown
 from gateway.limits.bucket import Bucket, Measure, Scope
 from gateway.limits.redis_store import RedisStore
-from gateway.limits.store import Hold, StoreState
+from gateway.limits.store import Claim, Hold, StoreState
 from gateway.limits.stores import open_store
 from gateway.telemetry.metrics import Metrics
 from tests.support.running import until
@@ -76,10 +76,14 @@ class Opened:
 
 @asynccontextmanager
 async def a_store(url: str, **limits: Any) -> AsyncIterator[Opened]:
-    """The store of a gateway with these limits."""
+    """The store of a gateway with these limits.
+
+    It waits longer than by default, so that a machine with much to do does not look like a fault.
+    """
+    limits = {"store": "redis", "redis_url": {"value": url}, "store_timeout_s": 0.2} | limits
     metrics = Metrics()
     store = open_store(
-        Limits.model_validate({"store": "redis", "redis_url": {"value": url}} | limits),
+        Limits.model_validate(limits),
         {},
         metrics,
         SystemClock(),
@@ -201,3 +205,10 @@ def _differences(
         found = units_in(client, bucket) + returned
         if abs(found - load.used[bucket.rule]) > tolerance:
             yield bucket.rule, (round(found, 2), load.used[bucket.rule])
+
+
+async def taken(opened: Opened, claim: Claim) -> Hold:
+    """What must be granted now."""
+    verdict = await opened.store.take(claim)
+    assert isinstance(verdict, Hold)
+    return verdict
