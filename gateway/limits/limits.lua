@@ -28,9 +28,9 @@ local function exact(number)
 end
 
 local batch = cmsgpack.unpack(ARGV[1])
-local epoch, birth_known, count_known, expected_us, lease_us, kinds, ops =
-  batch[1], batch[2], batch[3], batch[4], batch[5], batch[6], batch[7]
-local is_heartbeat, is_telling = batch[8], batch[9]
+local epoch, birth_known, expected_us, lease_us, kinds, ops =
+  batch[1], batch[2], batch[3], batch[4], batch[5], batch[6]
+local is_heartbeat, is_telling, count_known = batch[7], batch[8], batch[9]
 
 -- the read part
 
@@ -70,7 +70,7 @@ if birth_known ~= '' and not is_telling and (birth ~= birth_known or not process
   -- this is another store than the one that the process knows, or one that does not know the
   -- process any more: it must first say what it knows
   keep_clock()
-  return cmsgpack.pack({exact(now), birth, count + 1})
+  return cmsgpack.pack({exact(now), birth})
 end
 
 local full_at, slots = {}, {}
@@ -225,4 +225,4 @@ if is_heartbeat or tonumber(process[1] or -1) ~= epoch then
   redis.call('PEXPIRE', KEYS[2], PROCESS_MS)
 end
 keep_clock()
-return cmsgpack.pack({exact(now), birth, count + 1, results})
+return cmsgpack.pack({exact(now), birth, results, count + 1})

@@ -29,12 +29,15 @@ Results = list[int | list[float]]
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the script returns. `results` None: another store than the one that was known."""
+    """What the script returns. `results` None: another store than the one that was known.
+
+    `count`: batches that it has answered, this one included.
+    """
 
     now: str
     birth: str
-    count: int
     results: Results | None = None
+    count: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(Reply)
@@ -100,29 +103,29 @@ class Batch:
         *,
         epoch: int,
         birth: str,
-        count: int,
         expected_us: float | None,
         lease_us: float,
         is_heartbeat: bool,
         is_telling: bool,
+        count: int = 0,
     ) -> bytes:
         """The script's argument.
 
         `epoch` goes up whenever a batch was given up; `birth` is the store's id as far as known,
-        `count` how many batches it must have seen, `expected_us` what its clock must show at
-        least, where that is known; `is_telling`: it may be another store.
+        `expected_us` what its clock must show at least, where that is known; `is_telling`: it
+        may be another store; `count`: batches that it has answered.
         """
         return _encoder.encode(
             (
                 epoch,
                 birth,
-                count,
                 expected_us,
                 lease_us,
                 self._kinds,
                 self._ops,
                 is_heartbeat,
                 is_telling,
+                count,
             )
         )
 

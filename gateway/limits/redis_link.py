@@ -75,11 +75,11 @@ class RedisLink:
         argument = batch.encode(
             epoch=self._epoch,
             birth=self.birth,
-            count=self._count,
             expected_us=self._expected_us(sent_s),
             lease_us=self._lease_us,
             is_heartbeat=is_heartbeat,
             is_telling=is_telling,
+            count=self._count,
         )
         keys = [self.prefix + "clock", self.prefix + self.process, *batch.keys]
         fresh_id = secrets.token_hex(8).encode()

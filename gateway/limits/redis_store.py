@@ -163,7 +163,7 @@ class RedisStore:
         self._spent: dict[Bucket, float] = {}
         self._books = Books()
         self._buckets: dict[str, Bucket] = {}
-        self._remembered: dict[str, float] = {}
+        self._full_at_us: dict[str, float] = {}
 
     @property
     def pending(self) -> int:
@@ -366,6 +366,7 @@ class RedisStore:
         if not bucket.is_slots:
             self._local.note(bucket, lack_us)
             self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = self._clock.now_s() * 1e6 + lack_us
 
     def _settled(self, settlement: _Settlement) -> None:
         for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
@@ -375,8 +376,9 @@ class RedisStore:
         """Redis counts so many more: it should be told that, too, should it forget."""
         if units and not bucket.is_slots:
             now_us = self._clock.now_s() * 1e6
-            lack_us = max(0.0, self._seen.get(bucket, 0.0) - now_us)
-            self._seen[bucket] = now_us + lack_after_us(bucket, lack_us, units)
+            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
+            self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
 
     # --- without Redis
 
@@ -386,7 +388,6 @@ class RedisStore:
         self._renew_at_s = 0.0
         if self.state is StoreState.OK:
             self.state = self._on_failure
-            self._remembered = self._local.known()
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
     def _give_up(self, gathered: _Gathered) -> None:
@@ -460,11 +461,10 @@ class RedisStore:
         """
         batch = self._link.batch()
         now_us = self._clock.now_s() * 1e6
-        known = self._local.known() if self.state is StoreState.OK else self._remembered
         batch.at_least(
-            (bucket, full_at_us - now_us)
-            for key, full_at_us in known.items()
-            if full_at_us > now_us and (bucket := self._buckets.get(key)) is not None
+            (self._buckets[key], full_at_us - now_us)
+            for key, full_at_us in self._full_at_us.items()
+            if full_at_us > now_us
         )
         batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
         batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
@@ -517,8 +517,10 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
-        known = self._local.known()
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in known}
+        now_us = now_s * 1e6
+        known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}
+        self._full_at_us = known
+        self._buckets = {key: self._buckets[key] for key in known}
 
     def _put_renewals(self, batch: Batch) -> None:
         for bucket, number in _some(self._renewals, _MAX_RENEWED):

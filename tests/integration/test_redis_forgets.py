@@ -73,6 +73,18 @@ async def test_what_is_held_is_told_and_settled_once(
         assert slots_in(client, a_slots()) == 0
 
 
+async def test_what_was_settled_and_not_told_yet_is_settled_once(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """What is told must still hold what is to be given back."""
+    async with a_store(server.url) as opened:
+        await called(opened, 100)
+        opened.store.settle(await taken(opened, CLAIM), [40.0])
+        client.flushall()
+        await opened.is_done()
+        assert units_in(client, TOKENS) == pytest.approx(140, abs=0.3)
+
+
 async def test_what_was_used_without_redis_is_told_again_when_it_forgets_that_too(
     server: RedisServer, client: redis.Redis
 ) -> None:
