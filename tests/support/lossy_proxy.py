@@ -32,11 +32,14 @@ class LossyProxy:
         self._may_pass = anyio.Event()
         self._may_pass.set()
 
-    def hold_requests(self) -> None:
-        """Keep what clients say from now on, even when they are gone, until `release`."""
+    def hold_requests(self) -> anyio.Event:
+        """Keep what clients say from now on until the event is set, even when they are gone."""
         self._may_pass = anyio.Event()
+        return self._may_pass
 
-    def release(self) -> None:
+    def pass_new_requests(self) -> None:
+        """What is kept stays where it is."""
+        self._may_pass = anyio.Event()
         self._may_pass.set()
 
     async def cut(self) -> None:

@@ -206,6 +206,20 @@ class RedisCluster:
                     return next(node for node in self.nodes if node.port == int(port))
         raise LookupError(key)
 
+    def move_slot(self, key: str, to: RedisServer) -> None:
+        """Migrate the slot of this key, key by key, as a resharding does."""
+        source = self.holder(key)
+        with source.client() as old, to.client() as new:
+            slot = old.execute_command("CLUSTER", "KEYSLOT", key)
+            old_id, new_id = (one.execute_command("CLUSTER", "MYID") for one in (old, new))
+            new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
+            old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
+            while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                place = ("127.0.0.1", to.port, "", 0, 5000)
+                old.execute_command("MIGRATE", *place, "KEYS", *keys)
+            for one in (new, old):
+                one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", new_id)
+
 
 _SLOTS = 16_384
 
@@ -290,6 +304,6 @@ def a_sentinel(down_after_ms: int = 500) -> Iterator[Sentinel]:
             (master, replica), stack.enter_context(_server(_SentinelServer, options, {}))
         )
         with sentinel.sentinel.client() as client:
-            client.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 200)
+            client.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 200, "PUBLISH-PERIOD", 200)
         wait_until(sentinel.has_replica)
         yield sentinel
