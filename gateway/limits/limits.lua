@@ -173,7 +173,18 @@ local function look(op)
   return result
 end
 
+local function drop_others(op)  -- slots of this process but for those of these holds
+  local mine, lives = KEYS[2] .. '/', {}
+  for n = 3, #op do lives[mine .. op[n]] = true end
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[op[2] + 2], 0, -1)) do
+    if string.sub(member, 1, #mine) == mine and not lives[member] then
+      redis.call('ZREM', KEYS[op[2] + 2], member)
+    end
+  end
+end
+
 local function keep(op)  -- holds that live: their slots, and that they are open
+  if is_telling and op[2] ~= 0 then drop_others(op) end
   for n = 3, #op do
     if op[2] == 0 then
       redis.call('HSET', KEYS[2], op[n], 1)

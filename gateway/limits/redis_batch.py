@@ -72,7 +72,10 @@ class Batch:
         self._add(_LOOK, *map(self._bucket, buckets))
 
     def keep_slots(self, bucket: Bucket, numbers: Iterable[str]) -> None:
-        """These holds live: their lease of a slot begins anew."""
+        """These holds live: their lease of a slot begins anew.
+
+        Of a batch that tells they are all that this process has there.
+        """
         self._add(_KEEP, self._bucket(bucket), *numbers)
 
     def keep_open(self, numbers: Iterable[str]) -> None:

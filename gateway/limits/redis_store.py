@@ -164,6 +164,7 @@ class RedisStore:
         self._books = Books()
         self._buckets: dict[str, Bucket] = {}
         self._full_at_us: dict[str, float] = {}
+        self._slots: dict[str, Bucket] = {}
 
     @property
     def pending(self) -> int:
@@ -356,6 +357,7 @@ class RedisStore:
         for bucket, _ in hold.claim:
             if bucket.is_slots:
                 self._local.take_slot(bucket)
+                self._slots[bucket.key] = bucket
         if take.verdict.done():  # whoever asked is gone
             self.settle(hold, _nothing(take.claim))
         else:
@@ -468,8 +470,12 @@ class RedisStore:
         )
         batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
         batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
+        numbers: dict[str, list[str]] = {}
         for bucket, number in self._slots_held():
-            batch.keep_slots(bucket, (number,))
+            self._slots[bucket.key] = bucket
+            numbers.setdefault(bucket.key, []).append(number)
+        for key, bucket in self._slots.items():  # where it has none left, too
+            batch.keep_slots(bucket, numbers.get(key, ()))
         await self._link.send(batch, timeout_s, is_telling=True)
 
     def _delivered(self, packet: _Packet) -> None:
@@ -517,6 +523,7 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
+        self._slots = {bucket.key: bucket for bucket, _ in self._renewals}
         now_us = now_s * 1e6
         known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}
         self._full_at_us = known

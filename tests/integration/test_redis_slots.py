@@ -84,3 +84,19 @@ async def test_a_slot_whose_lease_was_over_is_not_given_back_for_another(
             for one in (take, take, settle):
                 tasks.start_soon(one)
         assert sorted(type(verdict).__name__ for verdict in verdicts) == ["Hold", "Refusal"]
+
+
+async def test_slots_that_an_older_memory_still_holds_are_free() -> None:
+    """They were given back since; nobody would have freed them before their lease was over."""
+    with a_redis("--save", "3600 1") as server, server.client() as client:
+        async with a_store(server.url) as opened:
+            holds = [await taken(opened, CLAIM) for _ in range(2)]
+            client.save()
+            for hold in holds:
+                opened.store.settle(hold, [1.0])
+            await opened.is_done()
+            server.kill()
+            server.start()
+            await opened.store.lacks((SLOTS,))
+            await opened.is_done()
+            assert slots_in(client, SLOTS) == 0
