@@ -53,8 +53,7 @@ async def test_another_master_is_found_when_the_first_has_died(sentinel: Sentine
 async def test_a_master_that_is_replaced_while_it_lives_is_left(sentinel: Sentinel) -> None:
     first = sentinel.master
     async with a_store(sentinel.url) as opened, a_load(opened) as load:
-        with sentinel.sentinel.client() as client:
-            client.execute_command("SENTINEL", "FAILOVER", "limits")
+        await anyio.to_thread.run_sync(sentinel.fail_over)
         await meanwhile(lambda: sentinel.master is not first)
         await load.goes_on(100, "granted")
         await meanwhile(lambda: is_replica(first))

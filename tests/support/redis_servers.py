@@ -275,6 +275,19 @@ class Sentinel:
             _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "limits")
         return next(server for server in self.servers if server.port == int(port))
 
+    def fail_over(self) -> None:
+        """Make the replica master while the master lives."""
+
+        def is_begun() -> bool:
+            with self.sentinel.client() as client:
+                try:
+                    client.execute_command("SENTINEL", "FAILOVER", "limits")
+                except redis.ResponseError:  # it does not know the replica well enough yet
+                    return False
+            return True
+
+        wait_until(is_begun)
+
     def has_replica(self) -> bool:
         """Whether the Sentinel knows a replica that it could make master."""
         with self.sentinel.client() as client:
