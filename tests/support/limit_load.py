@@ -30,7 +30,7 @@ DAY_S = 86_400
 SLOTS = 6
 PREFIX = "sluicegate:{limits}:"
 # more than a settled wait of a request, far less than a hang
-PATIENCE_S = 1.0
+PATIENCE_S = 2.0
 RECOVERY_S = 10.0
 _PREFILL = 1000
 
