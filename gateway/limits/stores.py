@@ -3,12 +3,13 @@
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from gateway.clock import Clock
 from gateway.config.access import Limits
 from gateway.errors import ConfigInvalid
 from gateway.limits.memory_store import MemoryStore
-from gateway.limits.redis_connect import connect, evaluate, read_address
+from gateway.limits.redis_connect import connect, disconnect, evaluate, read_address
 from gateway.limits.redis_link import SCRIPT, RedisLink
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import LimitStore, StoreState
@@ -50,5 +51,5 @@ def open_store(
         on_failure=StoreState(limits.on_store_failure),
         timeout_s=limits.store_timeout_s,
         lease_s=limits.slot_lease_s,
-        close=client.aclose,
+        close=partial(disconnect, client),
     )

@@ -52,7 +52,7 @@ async def test_keys_begin_with_the_clock_and_the_process() -> None:
 async def test_the_birth_is_learned_and_time_goes_on_from_a_prompt_answer() -> None:
     server = Server(OK, OK)
     await server.send()
-    assert server.told() == (1, "", 0.0)
+    assert server.told() == (1, "", None)
     server.clock.pass_s(2)
     await server.send()
     assert server.told() == (1, "b1", 3e6)
