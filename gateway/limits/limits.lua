@@ -2,8 +2,9 @@
 --
 -- KEYS[1]  the limits' clock: a hash of wall (us), now (us), birth (an id), count (of batches)
 -- KEYS[2]  this process: a hash of epoch, packet, and a field for every open hold
--- KEYS[3…] buckets (the moment at which they are full), slots (sorted sets: hold → end of its
---          lease), books (hashes of sums); kinds[i] says which KEYS[i + 2] is
+-- KEYS[3]  the processes that live: a sorted set of ends of leases
+-- KEYS[4…] buckets (the moment at which they are full), slots (sorted sets: hold → end of its
+--          lease), books (hashes of sums); kinds[i] says which KEYS[i + 3] is
 -- ARGV[1]  the batch, in MessagePack; written by redis_batch.py, which names its parts
 -- ARGV[2]  a fresh id, for a store that has none yet
 --
@@ -43,6 +44,7 @@ end
 
 local clock = read('HMGET', KEYS[1], 'wall', 'now', 'birth', 'count')
 local process = read('HMGET', KEYS[2], 'epoch', 'packet')
+read('ZCARD', KEYS[3])
 local wall = wall_us()
 local now, birth, count = wall - EPOCH_US, clock[3], tonumber(clock[4] or 0)
 if birth then
@@ -77,12 +79,12 @@ local full_at, slots = {}, {}
 local rate_keys, rate_index = {}, {}
 for i, kind in ipairs(kinds) do
   if #kind == 2 then
-    rate_keys[#rate_keys + 1] = KEYS[i + 2]
+    rate_keys[#rate_keys + 1] = KEYS[i + 3]
     rate_index[#rate_index + 1] = i
   elseif #kind == 1 then
-    slots[i] = read('ZCOUNT', KEYS[i + 2], '(' .. exact(now), '+inf')
+    slots[i] = read('ZCOUNT', KEYS[i + 3], '(' .. exact(now), '+inf')
   else
-    read('HLEN', KEYS[i + 2])
+    read('HLEN', KEYS[i + 3])
   end
 end
 for first = 1, #rate_keys, UNPACKED do
@@ -112,14 +114,14 @@ local function add(i, units)
 end
 
 local function drop_ended(i)  -- what is not counted must not be given back, or leased again
-  if not dropped[i] then redis.call('ZREMRANGEBYSCORE', KEYS[i + 2], '-inf', exact(now)) end
+  if not dropped[i] then redis.call('ZREMRANGEBYSCORE', KEYS[i + 3], '-inf', exact(now)) end
   dropped[i] = true
 end
 
 local function lease(i, hold)
   drop_ended(i)
   slots[i] = slots[i]
-    + redis.call('ZADD', KEYS[i + 2], exact(now + lease_us), KEYS[2] .. '/' .. hold)
+    + redis.call('ZADD', KEYS[i + 3], exact(now + lease_us), KEYS[2] .. '/' .. hold)
   leased[i] = true
 end
 
@@ -156,7 +158,7 @@ local function settle(op)
     local i = op[n]
     if slots[i] then
       drop_ended(i)
-      slots[i] = slots[i] - redis.call('ZREM', KEYS[i + 2], KEYS[2] .. '/' .. op[2])
+      slots[i] = slots[i] - redis.call('ZREM', KEYS[i + 3], KEYS[2] .. '/' .. op[2])
     elseif op[n + 1] ~= 0 then
       add(i, op[n + 1])
     end
@@ -176,9 +178,9 @@ end
 local function drop_others(op)  -- slots of this process but for those of these holds
   local mine, lives = KEYS[2] .. '/', {}
   for n = 3, #op do lives[mine .. op[n]] = true end
-  for _, member in ipairs(redis.call('ZRANGE', KEYS[op[2] + 2], 0, -1)) do
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[op[2] + 3], 0, -1)) do
     if string.sub(member, 1, #mine) == mine and not lives[member] then
-      redis.call('ZREM', KEYS[op[2] + 2], member)
+      redis.call('ZREM', KEYS[op[2] + 3], member)
     end
   end
 end
@@ -208,8 +210,8 @@ local function packet(op)  -- what is added up elsewhere, each packet once
   redis.call('HSET', KEYS[2], 'packet', op[2])
   for n = 1, #op[3], 2 do add(op[3][n], op[3][n + 1]) end
   for _, sum in ipairs(op[4]) do
-    redis.call('HINCRBY', KEYS[sum[1] + 2], sum[2], sum[3])
-    redis.call('PEXPIRE', KEYS[sum[1] + 2], BOOKS_MS)
+    redis.call('HINCRBY', KEYS[sum[1] + 3], sum[2], sum[3])
+    redis.call('PEXPIRE', KEYS[sum[1] + 3], BOOKS_MS)
   end
   return 1
 end
@@ -223,17 +225,24 @@ for n, op in ipairs(ops) do results[n] = does[op[1]](op) end
 for i in pairs(changed) do
   local lack = lack_us(i)
   if lack > 0 then
-    redis.call('SET', KEYS[i + 2], exact(full_at[i]), 'PX', math.ceil(lack / 1000) + SLACK_MS)
+    redis.call('SET', KEYS[i + 3], exact(full_at[i]), 'PX', math.ceil(lack / 1000) + SLACK_MS)
   else
-    redis.call('DEL', KEYS[i + 2])
+    redis.call('DEL', KEYS[i + 3])
   end
 end
 for i in pairs(leased) do
-  redis.call('PEXPIRE', KEYS[i + 2], math.ceil(lease_us / 1000) + SLACK_MS)
+  redis.call('PEXPIRE', KEYS[i + 3], math.ceil(lease_us / 1000) + SLACK_MS)
 end
 if is_heartbeat or tonumber(process[1] or -1) ~= epoch then
   redis.call('HSET', KEYS[2], 'epoch', epoch)
   redis.call('PEXPIRE', KEYS[2], PROCESS_MS)
 end
+local alive = 0
+if is_heartbeat then
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', exact(now))
+  redis.call('ZADD', KEYS[3], exact(now + lease_us), KEYS[2])
+  redis.call('PEXPIRE', KEYS[3], math.ceil(lease_us / 1000) + SLACK_MS)
+  alive = redis.call('ZCARD', KEYS[3])
+end
 keep_clock()
-return cmsgpack.pack({exact(now), birth, results, count + 1})
+return cmsgpack.pack({exact(now), birth, results, count + 1, alive})

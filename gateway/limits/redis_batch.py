@@ -31,13 +31,15 @@ Results = list[int | list[float]]
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What the script returns. `results` None: another store than the one that was known.
 
-    `count`: batches that it has answered, this one included.
+    `count`: batches that it has answered, this one included; `alive`: processes of the gateway,
+    told to a heartbeat.
     """
 
     now: str
     birth: str
     results: Results | None = None
     count: int = 0
+    alive: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(Reply)

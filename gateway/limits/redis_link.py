@@ -44,12 +44,16 @@ class StoreAway(Exception):  # named for what happened
 
 
 class RedisLink:
-    """Sends batches for one process of the gateway. `evaluate` runs the script."""
+    """Sends batches for one process of the gateway. `evaluate` runs the script.
+
+    `alive`: how many such processes there were when we last asked.
+    """
 
     def __init__(self, evaluate: Evaluate, clock: Clock, *, prefix: str, lease_s: float) -> None:
         self.prefix = prefix
         self.process = f"process/{secrets.token_hex(8)}"
         self.birth = ""
+        self.alive = 1
         self._evaluate = evaluate
         self._now_s = clock.now_s
         self._lease_us = lease_s * 1e6
@@ -81,7 +85,8 @@ class RedisLink:
             is_telling=is_telling,
             count=self._count,
         )
-        keys = [self.prefix + "clock", self.prefix + self.process, *batch.keys]
+        known = ("clock", self.process, "processes")
+        keys = [*(self.prefix + name for name in known), *batch.keys]
         fresh_id = secrets.token_hex(8).encode()
         is_answered = False
         try:
@@ -97,6 +102,7 @@ class RedisLink:
             if reply.birth != self.birth:
                 self._known = None
             self.birth, self._count = reply.birth, reply.count
+            self.alive = reply.alive or self.alive
         now_s = self._now_s()
         if now_s - sent_s < _PROMPT_S and reply.birth == self.birth:
             self._known = float(reply.now), now_s

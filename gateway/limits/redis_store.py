@@ -135,11 +135,12 @@ class RedisStore:
         rng: random.Random,
         *,
         on_failure: StoreState,
+        expected_processes: int | None,
         timeout_s: float,
         lease_s: float,
         close: Callable[[], Awaitable[None]],
     ) -> None:
-        """`close` closes the connections at the end."""
+        """`expected_processes` None: those that Redis has seen. `close` closes the connections."""
         self.state = StoreState.OK
         self._link = link
         self._local = local
@@ -147,6 +148,8 @@ class RedisStore:
         self._clock = clock
         self._rng = rng
         self._on_failure = on_failure
+        self._expected_processes = expected_processes
+        self._least_shares = local.shares
         self._close = close
         self._timeout_s = timeout_s
         self._renew_every_s = lease_s / 3
@@ -392,6 +395,8 @@ class RedisStore:
         self._renew_at_s = 0.0
         if self.state is StoreState.OK:
             self.state = self._on_failure
+            seen = max(self._least_shares, self._link.alive)
+            self._local.shares = self._expected_processes or seen
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
     def _give_up(self, gathered: _Gathered) -> None:

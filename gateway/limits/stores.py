@@ -44,11 +44,12 @@ def open_store(
     prefix = f"{limits.key_prefix}:{LIMITS_TAG}:"
     return RedisStore(
         RedisLink(run, clock, prefix=prefix, lease_s=limits.slot_lease_s),
-        MemoryStore(clock, shares=limits.expected_processes or workers),
+        MemoryStore(clock, shares=workers),
         metrics,
         clock,
         rng,
         on_failure=StoreState(limits.on_store_failure),
+        expected_processes=limits.expected_processes,
         timeout_s=limits.store_timeout_s,
         lease_s=limits.slot_lease_s,
         close=partial(disconnect, client),
