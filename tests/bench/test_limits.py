@@ -7,7 +7,7 @@ import pytest
 
 from tests.bench.limits.__main__ import admitted
 from tests.bench.limits.curve import Allowed, curve
-from tests.bench.limits.plot import plotted
+from tests.bench.limits.plot import plotted, ticks
 
 ALLOWED = Allowed(per_s=10, burst=5)
 
@@ -34,6 +34,14 @@ def test_the_plot_is_an_svg_with_every_curve() -> None:
     assert root.tag.endswith("svg")
     assert text.count('class="curve"') == 3
     assert "16 processes" in text
+
+
+@pytest.mark.parametrize(
+    ("most", "steps"),
+    [(475, [0, 100, 200, 300, 400]), (20, [0, 5, 10, 15, 20]), (1, [0, 0.2, 0.4, 0.6, 0.8, 1])],
+)
+def test_axes_have_round_steps(most: float, steps: list[float]) -> None:
+    assert ticks(most) == pytest.approx(steps)
 
 
 @pytest.mark.integration

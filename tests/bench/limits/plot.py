@@ -1,5 +1,6 @@
 """Curves as an SVG that reads well on light and dark pages. Pure."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from tests.bench.limits.curve import Allowed, Curve
@@ -10,9 +11,17 @@ _COLOURS = ("#2a78b8", "#d95f02", "#1b9e77", "#7570b3")
 _STYLE = (
     "text{font:13px sans-serif;fill:#777}"
     ".grid{stroke:#8884;stroke-width:1}"
-    ".allowed{stroke:#888;stroke-dasharray:6 4;fill:none;stroke-width:1.5}"
-    ".curve{fill:none;stroke-width:2}"
+    ".allowed{stroke:#000;stroke-dasharray:6 4;fill:none;stroke-width:1.5}"
+    ".curve{fill:none}"
 )
+
+
+def ticks(most: float) -> Sequence[float]:
+    """From 0 up to `most` in about five steps of 1, 2 or 5 times a power of ten."""
+    rough = most / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough)
+    return [step * number for number in range(math.floor(most / step + 1e-9) + 1)]
 
 
 def plotted(curves: Sequence[Curve], allowed: Allowed, seconds: float) -> str:
@@ -34,24 +43,25 @@ def plotted(curves: Sequence[Curve], allowed: Allowed, seconds: float) -> str:
         f' aria-label="Calls admitted over time by 1, 4 and 16 processes, and what is allowed">',
         f"<style>{_STYLE}</style>",
     ]
-    for step in range(5):
-        calls, s = most * step / 4, seconds * step / 4
-        parts += [
-            line([(0, calls), (seconds, calls)], "grid"),
-            f'<text x="{_LEFT - 8}" y="{y(calls) + 4:.1f}" text-anchor="end">{calls:.0f}</text>',
-            f'<text x="{x(s):.1f}" y="{_HEIGHT - 30}" text-anchor="middle">{s:g} s</text>',
-        ]
-    parts.append(line([(0, allowed.burst), (seconds, allowed.until(seconds))], "allowed"))
-    legend = [("allowed: burst + rate * time", "#888")]
-    for one, colour in zip(curves, _COLOURS, strict=False):
-        parts.append(line(one.points, "curve", f'stroke="{colour}"'))
+    for calls in ticks(most):
+        parts.append(line([(0, calls), (seconds, calls)], "grid"))
+        place = f'x="{_LEFT - 8}" y="{y(calls) + 4:.1f}"'
+        parts.append(f'<text {place} text-anchor="end">{calls:g}</text>')
+    for s in ticks(seconds):
+        place = f'x="{x(s):.1f}" y="{_HEIGHT - 30}"'
+        parts.append(f'<text {place} text-anchor="middle">{s:g} s</text>')
+    legend = [("allowed: burst + rate * time (dashed)", "#000")]
+    for number, (one, colour) in enumerate(zip(curves, _COLOURS, strict=False)):
+        width = 2 + 3 * (len(curves) - 1 - number)  # one upon the other, all are to be seen
+        parts.append(line(one.points, "curve", f'stroke="{colour}" stroke-width="{width}"'))
         processes = "1 process" if one.processes == 1 else f"{one.processes} processes"
         legend.append((f"{processes}: {one.use:.1%} of what is allowed", colour))
+    parts.append(line([(0, allowed.burst), (seconds, allowed.until(seconds))], "allowed"))
     for number, (text, colour) in enumerate(legend):
         at = _HEIGHT - _BOTTOM - 100 + number * 22
         parts += [
-            f'<rect x="{_WIDTH - 290}" y="{at - 9}" width="18" height="4" fill="{colour}"/>',
-            f'<text x="{_WIDTH - 264}" y="{at - 2}">{text}</text>',
+            f'<rect x="{_WIDTH - 330}" y="{at - 9}" width="18" height="4" fill="{colour}"/>',
+            f'<text x="{_WIDTH - 304}" y="{at - 2}">{text}</text>',
         ]
     title = "calls admitted, at ten times the allowed load"
     parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" text-anchor="middle">{title}</text>')
