@@ -169,7 +169,10 @@ class RedisStore:
         self._books = Books()
         self._buckets: dict[str, Bucket] = {}
         self._full_at_us: dict[str, float] = {}
+        # where slots were held of late, which an older memory may still hold: since the last
+        # renewal, and since the one before
         self._slots: dict[str, Bucket] = {}
+        self._slots_before: dict[str, Bucket] = {}
 
     @property
     def pending(self) -> int:
@@ -481,7 +484,7 @@ class RedisStore:
         for bucket, number in self._slots_held():
             self._slots[bucket.key] = bucket
             numbers.setdefault(bucket.key, []).append(number)
-        for key, bucket in self._slots.items():  # where it has none left, too
+        for key, bucket in (self._slots_before | self._slots).items():
             batch.keep_slots(bucket, numbers.get(key, ()))
         await self._link.send(batch, timeout_s, is_telling=True)
 
@@ -530,6 +533,7 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
+        self._slots_before = self._slots
         self._slots = {bucket.key: bucket for bucket, _ in self._renewals}
         now_us = now_s * 1e6
         known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}

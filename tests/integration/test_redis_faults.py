@@ -18,6 +18,8 @@ from tests.support.limit_load import (
     a_load,
     a_store,
     assert_sums,
+    slots_in,
+    units_in,
 )
 from tests.support.redis_servers import RedisServer, a_redis
 
@@ -206,3 +208,23 @@ async def test_a_flushed_redis_is_told_what_was_known(
         await again_and_again(client.flushall, load, times=5)
         await load.goes_on(50, "granted")
     assert_sums(load, client, tolerance=1)
+
+
+async def test_gateways_that_share_a_killed_redis_lose_no_more_than_they_did_at_that_moment(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """Each knows what Redis knew when it last answered; what others did since then it does not."""
+    async with a_store(server.url) as one, a_store(server.url) as other:
+        async with a_load(one, other) as load:
+            await load.goes_on(100, "granted")
+            server.kill()
+            await load.goes_on(50, "local")
+            server.start()
+            await load.goes_on(50, "granted")
+        found = units_in(client, load.rates[0])
+        # at most one call of each of the eight callers, whose estimate is below 200
+        assert found == pytest.approx(load.used[load.rates[0].rule], abs=8 * 200)
+        assert units_in(client, load.rates[1]) == pytest.approx(
+            load.used[load.rates[1].rule], abs=8
+        )
+        assert slots_in(client, load.slots) == 0

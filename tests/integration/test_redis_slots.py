@@ -86,15 +86,18 @@ async def test_a_slot_whose_lease_was_over_is_not_given_back_for_another(
         assert sorted(type(verdict).__name__ for verdict in verdicts) == ["Hold", "Refusal"]
 
 
-async def test_slots_that_an_older_memory_still_holds_are_free() -> None:
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_slots_that_an_older_memory_still_holds_are_free(*, renewed: bool) -> None:
     """They were given back since; nobody would have freed them before their lease was over."""
     with a_redis("--save", "3600 1") as server, server.client() as client:
-        async with a_store(server.url) as opened:
+        async with a_store(server.url, slot_lease_s=30) as opened:
             holds = [await taken(opened, CLAIM) for _ in range(2)]
             client.save()
             for hold in holds:
                 opened.store.settle(hold, [1.0])
             await opened.is_done()
+            if renewed:
+                opened.store._begin_renewal(opened.store._clock.now_s())
             server.kill()
             server.start()
             await opened.store.lacks((SLOTS,))
