@@ -31,11 +31,9 @@ def open_store(
     """Not connected yet. Raises ConfigInvalid. `workers`: processes of this command."""
     if limits.store == "memory" or limits.redis_url is None:
         return MemoryStore(clock, shares=workers)
-    try:
-        address = read_address(limits.redis_url.read(environ))
-    except ValueError as exc:
-        raise ConfigInvalid((f"limits.redis_url: {exc}",)) from exc
-    client = connect(address)
+    if problems := address_problems(limits, environ):
+        raise ConfigInvalid(problems)
+    client = connect(read_address(limits.redis_url.read(environ)))
     sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
     async def run(keys: Sequence[str], arguments: Sequence[bytes]) -> bytes:
@@ -54,3 +52,14 @@ def open_store(
         lease_s=limits.slot_lease_s,
         close=partial(disconnect, client),
     )
+
+
+def address_problems(limits: Limits, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """What is wrong with the address of a Redis that is asked for."""
+    if limits.store != "redis" or limits.redis_url is None:
+        return ()
+    try:
+        read_address(limits.redis_url.read(environ))
+    except ValueError as exc:
+        return (f"limits.redis_url: {exc}",)
+    return ()
