@@ -8,10 +8,10 @@ from gateway.clock import Clock
 from gateway.config.access import Limits
 from gateway.errors import ConfigInvalid
 from gateway.limits.memory_store import MemoryStore
-from gateway.limits.redis_connect import connect, evaluate, read_address
 from gateway.limits.redis_link import SCRIPT, RedisLink
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import LimitStore, StoreState
+from gateway.redis_connect import connect, evaluate, read_address
 from gateway.telemetry.metrics import Metrics
 
 # all limits lie in one slot of a Redis Cluster: those of one call are decided in one step
