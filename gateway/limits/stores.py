@@ -9,6 +9,7 @@ from gateway.config.access import Limits
 from gateway.errors import ConfigInvalid
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_link import SCRIPT, RedisLink
+from gateway.limits.redis_reader import RedisReader
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import LimitStore, StoreState
 from gateway.redis_connect import connect, evaluate, read_address
@@ -51,4 +52,5 @@ def open_store(
         timeout_s=limits.store_timeout_s,
         lease_s=limits.slot_lease_s,
         close=client.aclose,
+        reader=RedisReader(client, prefix),
     )
