@@ -12,10 +12,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
 from typing_extensions import override
 
 from gateway.api.inference import request_id
-from gateway.errors import InvalidRequest, RequestTooLarge, Unauthenticated
+from gateway.errors import (
+    ClientGone,
+    InvalidRequest,
+    RequestTooLarge,
+    Unauthenticated,
+    UnsupportedContentType,
+)
 
 MAX_BODY_BYTES = 64 * 1024
 _ID = "x-request-id"
@@ -31,8 +38,10 @@ def admin_router(admin_key: SecretStr | None) -> APIRouter:
 
             async def handle(request: Request) -> Response:
                 authorize(request, admin_key)
+                whole = _Whole(request.scope, request.receive)
+                await whole.read()
                 try:
-                    response = await answer(_Bounded(request.scope, request.receive))
+                    response = await answer(whole)
                 except RequestValidationError as wrong:
                     raise _told(wrong.errors()) from wrong
                 response.headers["cache-control"] = "no-store"
@@ -63,17 +72,32 @@ def _request_id(request: Request, response: Response) -> str:
 RequestId = Annotated[str, Depends(_request_id)]
 
 
-class _Bounded(Request):
-    """A request whose body is refused when it is too large, before all of it is read."""
+class _Whole(Request):
+    """A request whose body is read at once, and refused before all of it is when it is too large.
+
+    What is raised while FastAPI reads a body would come out as a failure without a name.
+    """
+
+    _read = b""
+
+    async def read(self) -> None:
+        """Raises RequestTooLarge, UnsupportedContentType, ClientGone."""
+        whole = bytearray()
+        try:
+            async for piece in self.stream():
+                whole += piece
+                if len(whole) > MAX_BODY_BYTES:
+                    raise RequestTooLarge(f"the body is larger than {MAX_BODY_BYTES // 1024} KiB")
+        except ClientDisconnect as gone:
+            raise ClientGone("the client left") from gone
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if whole and kind != "application/json":
+            raise UnsupportedContentType("the content-type must be application/json")
+        self._read = bytes(whole)
 
     @override
     async def body(self) -> bytes:
-        whole = bytearray()
-        async for piece in self.stream():
-            whole += piece
-            if len(whole) > MAX_BODY_BYTES:
-                raise RequestTooLarge(f"the body is larger than {MAX_BODY_BYTES // 1024} KiB")
-        return bytes(whole)
+        return self._read
 
 
 def _told(errors: Sequence[Any]) -> InvalidRequest:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from gateway.auth.keys import Caller, IssuedRing, IssuedSecret, Plan
 from gateway.config.access import Name, Rates
-from gateway.errors import GatewayError, KeyConflict, PlanNotFound, Unauthenticated
+from gateway.errors import GatewayError, PlanNotFound, Unauthenticated
 
 # these stand in a path, after a `/` and before the next
 KeyName = Annotated[
@@ -96,9 +96,9 @@ def rotated(key: IssuedKey, grace_s: float, now_unix_s: float) -> tuple[IssuedKe
 
 
 def switched(key: IssuedKey, *, is_disabled: bool, now_unix_s: float) -> IssuedKey:
-    """Raises KeyConflict when it is so already."""
+    """The same object when it is so already."""
     if key.is_disabled is is_disabled:
-        raise KeyConflict(f'the key "{key.name}" is {"" if is_disabled else "not "}disabled')
+        return key
     return key.model_copy(update={"is_disabled": is_disabled, "changed_unix_s": now_unix_s})
 
 

@@ -197,7 +197,7 @@ class Issuer:
             raise KeyConflict(f'the configuration file has a key "{name}"', param="name")
         if name == ANONYMOUS:
             raise KeyConflict(f'"{name}" is whoever calls without a key', param="name")
-        key, secret = created(name, plan, limits, self._clock.unix_s())
+        key, secret = created(name, plan, limits, self._now_s())
 
         def become(before: IssuedKey | None) -> IssuedKey:
             if before is not None:
@@ -214,18 +214,18 @@ class Issuer:
 
         def become(before: IssuedKey | None) -> IssuedKey:
             nonlocal secret
-            key, secret = rotated(self._changeable(name, before), grace_s, self._clock.unix_s())
+            key, secret = rotated(self._changeable(name, before), grace_s, self._now_s())
             return key
 
         key = await self._change("rotate", name, request_id, {"grace_s": grace_s}, become)
         return self._standing(key), secret
 
     async def switch(self, name: str, request_id: str, *, is_disabled: bool) -> Standing:
-        """Disable or enable. Raises KeyNotFound, KeyConflict, KeysUnavailable."""
+        """Disable or enable, unless it is so already. Raises as the others."""
 
         def become(before: IssuedKey | None) -> IssuedKey:
             key = self._changeable(name, before)
-            return switched(key, is_disabled=is_disabled, now_unix_s=self._clock.unix_s())
+            return switched(key, is_disabled=is_disabled, now_unix_s=self._now_s())
 
         action = "disable" if is_disabled else "enable"
         return self._standing(await self._change(action, name, request_id, {}, become))
@@ -253,7 +253,10 @@ class Issuer:
         """What `become` makes of the record as it is now; once nobody else changed it meanwhile."""
         for _ in range(_TRIES):
             before = await self._store.record(name)
-            key = become(None if before is None else _readable(name, before))
+            was = None if before is None else _readable(name, before)
+            key = become(was)
+            if key is was and not is_gone:
+                return key
             after = None if is_gone else key.as_text()
             change = Change(action, name, before, after, request_id, detail)
             try:
@@ -276,6 +279,9 @@ class Issuer:
         if key is None:
             raise KeyNotFound(f'there is no key "{name}"', param="name")
         return key
+
+    def _now_s(self) -> float:
+        return round(self._clock.unix_s(), 3)
 
     def _standing(self, key: IssuedKey) -> Standing:
         return standing(key, self._access)
