@@ -117,10 +117,10 @@ class IssuedStore:
             case _:
                 pass
 
-    async def restore(self, known: int, records: Mapping[str, str]) -> None:
-        """Give a store without memory what this process knows, if nobody else has."""
+    async def restore(self, known: int, records: Mapping[str, str]) -> bool:
+        """Give a store without memory what this process knows; False when somebody else has."""
         flat = [part for item in records.items() for part in item]
-        await self._run(_CHANGE_S, "restore", str(known), *flat)
+        return await self._run(_CHANGE_S, "restore", str(known), *flat) == [b"done"]
 
     async def audited(self, limit: int) -> list[Audited]:
         """The last entries of the audit log, the newest first."""

@@ -99,7 +99,10 @@ class Issuer:
         """The configuration has changed: keys mean what they mean by the new one."""
         self._access = access
         self._entries = {
-            name: self._entry(name, entry.text, entry) for name, entry in self._entries.items()
+            name: entry
+            if entry.standing is None
+            else _Entry(entry.text, self._told(entry.standing.key, entry.standing))
+            for name, entry in self._entries.items()
         }
         self._serve_all()
 
@@ -118,7 +121,7 @@ class Issuer:
 
     async def _refresh(self) -> None:
         """Raises KeysUnavailable."""
-        for _ in range(_TRIES):
+        while True:
             before = self._version
             try:
                 look = await self._store.look(before)
@@ -131,8 +134,7 @@ class Issuer:
             ):
                 self._version = look.version
                 self._entries = {
-                    name: self._entry(name, text, self._entries.get(name))
-                    for name, text in look.records.items()
+                    name: self._entry(name, text) for name, text in look.records.items()
                 }
                 self._serve_all()
             return
@@ -140,27 +142,29 @@ class Issuer:
     async def _restore(self) -> None:
         """Raises KeysUnavailable."""
         texts = {name: entry.text for name, entry in self._entries.items()}
-        await self._store.restore(self._version or 0, texts)
-        log.warning(F.KEYS_RESTORED, extra={F.COUNT: len(texts)})
+        if await self._store.restore(self._version or 0, texts):
+            log.warning(F.KEYS_RESTORED, extra={F.COUNT: len(texts)})
 
-    def _entry(self, name: str, text: str, before: _Entry | None) -> _Entry:
+    def _entry(self, name: str, text: str) -> _Entry:
+        """What it was, where the record has not changed."""
+        before = self._entries.get(name)
         if before is not None and before.text == text:
-            if before.standing is None:
-                return before
-            key = before.standing.key
-        else:
-            try:
-                key = read_record(text)
-            except ValueError as unreadable:
-                log.error(  # noqa: TRY400  # the reason says it all, a stack says nothing
-                    F.KEY_SET_ASIDE, extra={F.KEY: name, F.REASON: str(unreadable)}
-                )
-                return _Entry(text, None)
+            return before
+        try:
+            key = read_record(text)
+        except ValueError as unreadable:
+            log.error(  # noqa: TRY400  # the reason says it all, a stack says nothing
+                F.KEY_SET_ASIDE, extra={F.KEY: name, F.REASON: str(unreadable)}
+            )
+            return _Entry(text, None)
+        return _Entry(text, self._told(key, None if before is None else before.standing))
+
+    def _told(self, key: IssuedKey, before: Standing | None) -> Standing:
+        """What a key means now, logged when it begins to mean nothing."""
         now = standing(key, self._access)
-        was = None if before is None or before.standing is None else before.standing.state
-        if now.state in _SET_ASIDE and now.state != was:
-            log.warning(F.KEY_SET_ASIDE, extra={F.KEY: name, F.REASON: _SET_ASIDE[now.state]})
-        return _Entry(text, now)
+        if now.state in _SET_ASIDE and (before is None or before.state != now.state):
+            log.warning(F.KEY_SET_ASIDE, extra={F.KEY: key.name, F.REASON: _SET_ASIDE[now.state]})
+        return now
 
     def _serve_all(self) -> None:
         is_known = self._version is not None

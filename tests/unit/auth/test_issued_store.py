@@ -114,8 +114,8 @@ async def test_a_store_without_memory_is_told_once(server: RedisServer) -> None:
             await store.look(5)
         with pytest.raises(Lost):
             await store.change(a_change(), 5)
-        await store.restore(5, {"a": "1", "b": "2"})
-        await store.restore(6, {"a": "other", "c": "3"})
+        assert await store.restore(5, {"a": "1", "b": "2"})
+        assert not await store.restore(6, {"a": "other", "c": "3"})
         look = await store.look(5)
         assert look is not None
         assert look.version > 6
