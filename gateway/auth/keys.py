@@ -42,7 +42,8 @@ class Plan:
         return allowed
 
 
-_UNLIMITED = Rates()
+# compiled without pydantic's plugin, the class seems to need every number
+_UNLIMITED = Rates.model_validate({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

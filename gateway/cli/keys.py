@@ -248,10 +248,16 @@ def _numbers(given: Mapping[str, Any]) -> str:
     return ", ".join(
         _numbers({f"{name}.{inner}": number for inner, number in value.items()})
         if isinstance(value, dict)
-        else f"{name} {'none' if value is None else value}"
+        else f"{name} {_shown(value)}"
         for name, value in given.items()
         if value != {}
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
 
 
 def _left(lease_s: float | None) -> str:

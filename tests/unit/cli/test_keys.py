@@ -203,13 +203,13 @@ def test_the_audit_log_is_a_table(gateway: respx.MockRouter) -> None:
         "action": "create",
         "key": "team",
         "request_id": "req_1",
-        "detail": {"plan": "p", "limits": {"tokens_per_minute": None}},
+        "detail": {"plan": "p", "limits": {"tokens_per_minute": None}, "grace_s": 60.0},
     }
     asked = gateway.get("/audit").respond(json={"entries": [entry]})
     shown = run("audit", "--limit", "5").out
     for word in ("2026-11-25 09:46:40", "create", "team", "req_1", "plan p"):
         assert word in shown
-    assert "limits.tokens_per_minute none" in shown
+    assert "limits.tokens_per_minute none, grace_s 60 " in shown
     assert dict(asked.calls.last.request.url.params) == {"limit": "5"}
 
 
