@@ -384,6 +384,7 @@ async def test_the_command_does_all_of_it(server: RedisServer) -> None:
 
         async def keys(*arguments: str) -> str:
             environ = os.environ | {"GATEWAY_ADMIN_KEY": KEY, "GATEWAY_URL": one.url}
+            environ |= {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
             command = [sys.executable, "-m", "gateway", "keys", *arguments]
             ended = await anyio.run_process(command, env=environ, check=False)
             assert ended.returncode == 0, ended.stderr

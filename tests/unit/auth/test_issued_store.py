@@ -32,7 +32,8 @@ async def opened(server: RedisServer) -> AsyncIterator[IssuedStore]:
     try:
         yield store
     finally:
-        await store.close()
+        with anyio.move_on_after(2, shield=True):
+            await store.close()
 
 
 def a_change(
