@@ -175,11 +175,9 @@ class Limiter:
             self._usual_call_s = self._usual_call_s * _MEMORY + held_s * (1 - _MEMORY)
         if usage is not None and failure is None:
             self._learn(limits.variant.model, estimate, usage)
-        if cost.requests or failure is not None:
-            counted = usage or wire.Usage(
-                estimate.prompt_tokens if cost.requests else 0, output_tokens
-            )
-            self._record(limits, counted, is_error=failure is not None)
+        prompt_tokens = estimate.prompt_tokens if cost.requests else 0
+        counted = usage or wire.Usage(prompt_tokens, output_tokens)
+        self._record(limits, counted, is_error=failure is not None)
 
     def buckets_of(self, caller: LimitedCaller) -> tuple[Bucket, ...]:
         """The caller's own, whichever model it asks for."""

@@ -51,7 +51,8 @@ class MemoryStore:
             lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
             lacks.append(lack_us)
             # a share may be smaller than one request, which a full bucket must serve all the same
-            over = over_us(bucket, lack_us, min(cost * self._shares, bucket.burst))
+            counted = min(cost * self._shares, max(cost, bucket.burst))
+            over = over_us(bucket, lack_us, counted)
             if over > wait_us:
                 index, wait_us = number, over
         if index >= 0 and not is_forced:
@@ -106,6 +107,11 @@ class MemoryStore:
             self._full_at_us[bucket.key] = self._now_s() * 1e6 + lack_us
         else:
             self._full_at_us.pop(bucket.key, None)
+
+    def known(self) -> dict[str, float]:
+        """When each bucket that is not full will be, in us on our clock, by its key."""
+        self._prune(self._now_s() * 1e6)
+        return dict(self._full_at_us)
 
     async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
         return [self.lack(bucket) for bucket in buckets]

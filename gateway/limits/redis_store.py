@@ -165,7 +165,8 @@ class RedisStore:
         self._packet: _Packet | None = None
         self._spent: dict[Bucket, float] = {}
         self._books = Books()
-        self._seen: dict[Bucket, float] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._remembered: dict[str, float] = {}
 
     @property
     def pending(self) -> int:
@@ -186,8 +187,9 @@ class RedisStore:
             return await take.verdict
         except asyncio.CancelledError:
             # it may have been granted in this very turn; later is seen by whoever would tell
-            if take.verdict.done() and not take.verdict.cancelled():
-                verdict = take.verdict.result()
+            told = take.verdict
+            if told.done() and not told.cancelled() and told.exception() is None:
+                verdict = told.result()
                 if isinstance(verdict, Hold):
                     self.settle(verdict, _nothing(claim))
             raise
@@ -239,9 +241,7 @@ class RedisStore:
     ) -> None:
         with anyio.move_on_after(_CLOSE_S, shield=True):
             while self._has_work():
-                if self.state is StoreState.OK:
-                    await self._dispatch()
-                elif not await self._recovered():
+                if not (await self._recovered() and await self._dispatch()):
                     await asyncio.sleep(_PROBE_S)
         if self._settlements:
             log.error(F.SETTLEMENTS_LOST, extra={F.COUNT: len(self._settlements)})
@@ -249,16 +249,17 @@ class RedisStore:
             await self._close()
 
     async def run(self) -> None:
-        pause_s = 0.0
+        pause_s = _PROBE_S
         while True:
             try:
                 if self.state is StoreState.OK:
-                    pause_s = 0.0
                     await self._signal.wait(self._next_s(), self._clock)
-                    await self._dispatch()
-                elif not await self._recovered():
-                    pause_s = min(_MAX_PROBE_S, max(_PROBE_S, pause_s * 2))
+                    if await self._dispatch():
+                        pause_s = _PROBE_S
+                else:
                     await asyncio.sleep(self._rng.uniform(pause_s / 2, pause_s))
+                    pause_s = min(_MAX_PROBE_S, pause_s * 2)
+                    await self._recovered()
             except Exception:  # the task's outermost edge: limits go on without
                 log.exception(F.BUG)
                 self._lose("bug")
@@ -273,12 +274,12 @@ class RedisStore:
         due_s = self._renew_at_s
         return due_s if self._settle_at_s is None else min(due_s, self._settle_at_s)
 
-    async def _dispatch(self) -> None:
-        """Send what has gathered, and tell everybody what came of it."""
+    async def _dispatch(self) -> bool:
+        """Send what has gathered, and tell everybody what came of it. Whether Redis answered."""
         now_s = self._clock.now_s()
         gathered = self._gather(now_s)
         if gathered is None:
-            return
+            return True
         timeout_s = self._timeout_s
         if gathered.takes:  # who waited for the batch before has less time left for this one
             timeout_s = max(_LEAST_TIMEOUT_S, timeout_s - (now_s - gathered.takes[0].queued_s))
@@ -290,8 +291,10 @@ class RedisStore:
         finally:
             if results is None:
                 self._give_up(gathered)
-        if results is not None:
-            self._hand_out(gathered, results)
+        if results is None:
+            return False
+        self._hand_out(gathered, results)
+        return True
 
     def _gather(self, now_s: float) -> _Gathered | None:
         """What is to be sent now, taken from the queues; None when there is nothing."""
@@ -342,7 +345,7 @@ class RedisStore:
             reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
         if reply.results is None:
             raise StoreAway("restarted")
-        self._metrics.store_round_trip.observe(self._clock.now_s() - began_s)
+        self._metrics.store_round_trip.cell().observe(self._clock.now_s() - began_s)
         return reply.results
 
     def _decided(self, take: _Take, result: "list[float]") -> None:
@@ -367,7 +370,7 @@ class RedisStore:
         """What Redis knows, for the time without it, and for a Redis that has forgotten."""
         if not bucket.is_slots:
             self._local.note(bucket, lack_us)
-            self._seen[bucket] = self._clock.now_s() * 1e6 + lack_us
+            self._buckets[bucket.key] = bucket
 
     # --- without Redis
 
@@ -377,6 +380,7 @@ class RedisStore:
         self._renew_at_s = 0.0
         if self.state is StoreState.OK:
             self.state = self._on_failure
+            self._remembered = self._local.known()
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
     def _give_up(self, gathered: _Gathered) -> None:
@@ -438,10 +442,11 @@ class RedisStore:
         """
         batch = self._link.batch()
         now_us = self._clock.now_s() * 1e6
+        known = self._local.known() if self.state is StoreState.OK else self._remembered
         batch.at_least(
             (bucket, full_at_us - now_us)
-            for bucket, full_at_us in self._seen.items()
-            if full_at_us > now_us
+            for key, full_at_us in known.items()
+            if full_at_us > now_us and (bucket := self._buckets.get(key)) is not None
         )
         batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
         batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
@@ -465,7 +470,7 @@ class RedisStore:
     def _queue(self, settlement: _Settlement) -> None:
         if len(self._settlements) >= MAX_QUEUED_SETTLEMENTS:
             self._settlements.popleft()  # its tokens stay held: too few are let in, never too many
-            self._metrics.settlements_dropped.add()
+            self._metrics.settlements_dropped.cell().add()
         self._settlements.append(settlement)
         self._settle_soon()
 
@@ -492,8 +497,8 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
-        now_us = now_s * 1e6
-        self._seen = {b: full_us for b, full_us in self._seen.items() if full_us > now_us}
+        known = self._local.known()
+        self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in known}
 
     def _put_renewals(self, batch: Batch) -> None:
         for bucket, number in _some(self._renewals, _MAX_RENEWED):

@@ -150,9 +150,9 @@ class Exchange:
         caller's own hold everywhere. Who is free may change while limits are asked, so a
         replica is picked afterwards. Raises RateLimited, or LimiterDown.
         """
-        open_route = route
+        full: list[Variant] = []
         while True:
-            state = self._pick(ask, open_route, tried)
+            state = self._pick(ask, route, tried, full)
             before = account.reservation
             if state is None or (before is not None and before.covers(state.variant)):
                 return state
@@ -161,12 +161,16 @@ class Exchange:
             try:
                 account.reservation = await self._limiter.reserve(caller, variant, ask, before)
             except RateLimited as limited:
-                open_route = [other for other in open_route if other is not variant]
-                if limited.is_for_key or self._pick(ask, open_route, tried) is None:
+                full.append(variant)
+                if limited.is_for_key or self._pick(ask, route, tried, full) is None:
                     raise
 
     def _pick(
-        self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
+        self,
+        ask: Ask,
+        route: Collection[Variant],
+        tried: Collection[ReplicaState],
+        full: Collection[Variant],
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
         is_possible = False
@@ -175,6 +179,8 @@ class Exchange:
                 if ask.operation not in self._engines[variant.engine].operations:
                     continue
                 is_possible = True
+                if variant in full:
+                    continue
                 if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
                     return self._policies[variant.policy].pick(states, self._rng)
         if not is_possible:

@@ -154,14 +154,14 @@ class Metrics:
             "One question to Redis, which may be about many calls.",
             (),
             _STORE_S,
-        ).cell()
+        )
         self.store_failures = new.counter(
             "gateway_limit_store_failures", "Questions that Redis did not answer.", ("reason",)
         )
         self.settlements_dropped = new.counter(
             "gateway_limit_settlements_dropped",
             "Settlements given up because too many were waiting for Redis; their tokens stay held.",
-        ).cell()
+        )
         self._estimates = new.histogram(
             "gateway_token_estimate_ratio",
             "Tokens estimated when a call came, divided by those counted when it was over.",
