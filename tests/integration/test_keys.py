@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -352,6 +353,8 @@ async def test_no_secret_is_in_a_log_an_answer_or_redis(
         answers += [(await at.ask("DELETE", "/keys/team")).text]
         await anyio.sleep(1)
         assert [(await at.call(secrets[1])).status_code for _ in range(20)] == [401] * 20
+        it.child.signal(signal.SIGTERM)  # workers that lived on would tell Redis their keys
+        assert await it.child.ended() == 0
         logs = it.child.said + it.child.out.decode()
     kept = "".join(_everything_in(server))
     assert logs.count('"event":"audit"') == 4
