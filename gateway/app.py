@@ -73,6 +73,7 @@ class Gateway:
     readiness: Readiness
     books: Bookkeeper
     reloader: Reloader
+    limiter: Limiter
     clock: Clock
     document: Document
 
@@ -144,7 +145,7 @@ def build(
             upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines
         ),
     )
-    app.include_router(operations_router(readiness, fleet, metrics))
+    app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
@@ -160,7 +161,7 @@ def build(
     allow_browsers(app, document.cors.allow_origins)
     if document.keys is None:
         log.warning(F.NO_KEYS)
-    return Gateway(app, inference, readiness, books, reloader, clock, document)
+    return Gateway(app, inference, readiness, books, reloader, limiter, clock, document)
 
 
 def from_environment() -> FastAPI:

@@ -13,7 +13,7 @@ from gateway.auth.issued import KeyName, Standing, State
 from gateway.auth.issuer import Issuer
 from gateway.auth.keys import Caller
 from gateway.clock import Clock
-from gateway.config.access import RATES, Name, Rates
+from gateway.config.access import NO_LIMITS, RATES, Name, Rates
 from gateway.config.base import Number, Section
 from gateway.errors import KeyConflict, KeyNotFound
 from gateway.fleet.state import FleetState
@@ -26,7 +26,7 @@ class NewKey(Section):
 
     name: KeyName
     plan: Name = "default"
-    limits: Rates = Rates()
+    limits: Rates = NO_LIMITS
 
 
 class Rotation(Section):

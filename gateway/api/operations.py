@@ -7,10 +7,13 @@ from starlette.responses import JSONResponse, Response
 from gateway.api.admin import admin_router
 from gateway.api.readiness import Readiness
 from gateway.fleet.state import FleetState, ReplicaState
+from gateway.limits.store import LimitStore
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
-def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics) -> APIRouter:
+def operations_router(
+    readiness: Readiness, fleet: FleetState, store: LimitStore, metrics: Metrics
+) -> APIRouter:
     """`/health`, `/ready` and `/metrics`."""
     router = APIRouter(tags=["operations"])
 
@@ -20,7 +23,7 @@ def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics)
 
     @router.get("/ready", summary="200 when it can serve, 503 while starting or draining")
     async def ready() -> Response:
-        return JSONResponse(readiness.detail(fleet), 503 if readiness.reasons else 200)
+        return JSONResponse(readiness.detail(fleet, store), 503 if readiness.reasons else 200)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def prometheus() -> Response:

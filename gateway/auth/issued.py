@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from gateway.auth.keys import Caller, IssuedRing, IssuedSecret, Plan
-from gateway.config.access import Name, Rates
+from gateway.config.access import NO_LIMITS, Name, Rates
 from gateway.errors import GatewayError, PlanNotFound, Unauthenticated
 
 # these stand in a path, after a `/` and before the next
@@ -45,7 +45,7 @@ class IssuedKey(BaseModel):
 
     name: str
     plan: Name
-    limits: Rates = Rates()
+    limits: Rates = NO_LIMITS
     secrets: tuple[StoredSecret, ...]
     is_disabled: bool = False
     created_unix_s: float
@@ -133,7 +133,7 @@ def standing(key: IssuedKey, access: Access) -> Standing:
     """What `key` means by this configuration."""
     plan, rates = access.plans.get(key.plan), access.rates.get(key.plan)
     is_planned = plan is not None and rates is not None
-    own = (rates or Rates()).overridden(key.limits)
+    own = (rates or NO_LIMITS).overridden(key.limits)
     caller = Caller(key.name, plan or Plan(key.plan, ()), own)
     state: State = "active"
     refused: tuple[type[GatewayError], str] | None = None

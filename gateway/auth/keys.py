@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gateway.config.access import Rates
+from gateway.config.access import NO_LIMITS, Rates
 from gateway.errors import GatewayError, KeysUnavailable, Unauthenticated
 
 
@@ -42,17 +42,13 @@ class Plan:
         return allowed
 
 
-# compiled without pydantic's plugin, the class seems to need every number
-_UNLIMITED = Rates.model_validate({})
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Caller:
     """Who calls. `rates`: the plan's limits, with what this key has instead."""
 
     name: str
     plan: Plan
-    rates: Rates = _UNLIMITED
+    rates: Rates = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -60,6 +60,7 @@ class Rates(Section):
         return Rates(**{name: getattr(self, name) for name in RATES} | changes, burst=burst)
 
 
+NO_LIMITS = Rates()
 RATES = tuple(name for name in Rates.model_fields if name != "burst")
 
 

@@ -49,6 +49,7 @@ class Bucket:
     burst: int
     key: str = field(init=False)
     is_slots: bool = field(init=False)
+    is_tokens: bool = field(init=False)
     interval_us: float = field(init=False)
     capacity_us: float = field(init=False)
 
@@ -57,6 +58,7 @@ class Bucket:
         interval_us = self.period_s * 1e6 / self.limit
         object.__setattr__(self, "key", f"{self.scope}/{self.owner}/{self.rule}")
         object.__setattr__(self, "is_slots", self.period_s == 0)
+        object.__setattr__(self, "is_tokens", self.measure is Measure.TOKENS)
         object.__setattr__(self, "interval_us", interval_us)
         object.__setattr__(self, "capacity_us", interval_us * self.burst)
 

@@ -25,7 +25,7 @@ _MEDIA_TOKENS: Final = 1000
 _LEAST_MEDIA_BYTES: Final = 1024
 # the last few dozen calls count most
 _MEMORY: Final = 0.98
-_PROMPT_FIELDS: Final = ("messages", "prompt", "input", "inputs", "tools", "functions")
+_PROMPT_FIELDS: Final = frozenset(("messages", "prompt", "input", "inputs", "tools", "functions"))
 # what engines take themselves when the client says nothing
 _TGI_OUTPUT_TOKENS: Final = 100
 
@@ -36,10 +36,6 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int
     output_tokens: int
     prompt_bytes: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.prompt_tokens + self.output_tokens
 
 
 class _Parameters(msgspec.Struct):
@@ -102,11 +98,8 @@ class Estimator:
 def _prompt(ask: Ask) -> tuple[int, int, int, int]:
     """How many prompts there are; their tokens where the client sent tokens; bytes; media."""
     prompts, counted, size_bytes, media = 1, 0, 0, 0
-    for name in _PROMPT_FIELDS:
-        value = ask.fields.get(name)
-        if value is None:
-            continue
-        raw = bytes(value)
+    for name in _PROMPT_FIELDS & ask.fields.keys():
+        raw = bytes(ask.fields[name])
         if name in ("prompt", "input") and raw[:1] == b"[":
             prompts, tokens = _several(raw)
             if tokens:

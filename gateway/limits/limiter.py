@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from gateway.clock import Clock
 from gateway.config.access import Rates
 from gateway.errors import GatewayError
-from gateway.limits.bucket import Bucket, Measure, Scope, left
+from gateway.limits.bucket import Bucket, Scope, left
 from gateway.limits.estimate import Estimate, Estimator
 from gateway.limits.refusals import rate_limited, too_small
 from gateway.limits.rules import buckets_for
@@ -60,9 +60,12 @@ class LimitedVariant(Protocol):
 
 
 class Limits:
-    """The buckets of one caller on one variant."""
+    """The buckets of one caller on one variant.
 
-    __slots__ = ("buckets", "caller", "counts_tokens", "shared", "variant")
+    `most_tokens`: what the smallest bucket of tokens holds; None: tokens are not limited.
+    """
+
+    __slots__ = ("buckets", "caller", "most_tokens", "shared", "variant")
 
     def __init__(self, caller: LimitedCaller, variant: LimitedVariant) -> None:
         self.caller = caller
@@ -72,25 +75,27 @@ class Limits:
             *buckets_for(Scope.VARIANT, variant.name, variant.limits),
         )
         self.buckets = (*buckets_for(Scope.KEY, caller.name, caller.rates), *self.shared)
-        self.counts_tokens = any(bucket.measure is Measure.TOKENS for bucket in self.buckets)
+        self.most_tokens = min((b.burst for b in self.buckets if b.is_tokens), default=None)
 
 
 class Reservation:
-    """What one call may take. `hold` None: nothing limits it."""
+    """What one call may take. `hold` None: nothing limits it. `estimate` None: none was needed."""
 
-    __slots__ = ("_limiter", "estimate", "headers", "hold", "limits", "since_s")
+    __slots__ = ("_limiter", "ask", "estimate", "headers", "hold", "limits", "since_s")
 
     def __init__(
         self,
         limiter: "Limiter",
         limits: Limits,
-        estimate: Estimate,
-        since_s: float,
-        hold: Hold | None,
-        headers: Headers,
+        ask: Ask,
+        estimate: Estimate | None = None,
+        since_s: float = 0.0,
+        hold: Hold | None = None,
+        headers: Headers = (),
     ) -> None:
         self._limiter = limiter
         self.limits = limits
+        self.ask = ask
         self.estimate = estimate
         self.since_s = since_s
         self.hold = hold
@@ -138,25 +143,21 @@ class Limiter:
         if instead_of is not None and instead_of.hold is not None:
             self.store.settle(instead_of.hold, [0.0] * len(instead_of.hold.claim))
         limits = self._limits(caller, variant)
-        estimate = self._estimator(variant.model).estimate(ask)
-        since_s = self._clock.now_s()
         if not limits.buckets:
-            return Reservation(self, limits, estimate, since_s, None, ())
-        claim = tuple([(bucket, _cost(bucket, 1, estimate.total)) for bucket in limits.buckets])
-        for bucket, cost in claim:
-            if cost > bucket.burst:
-                self._refused(limits, bucket)
-                raise too_small(bucket, cost)
+            return Reservation(self, limits, ask)
+        estimate = None
+        tokens = 0
+        if limits.most_tokens is not None:
+            estimate = self._estimator(variant.model).estimate(ask)
+            tokens = estimate.prompt_tokens + estimate.output_tokens
+            if tokens > limits.most_tokens:
+                raise self._too_small(limits, tokens)
+        claim = tuple([(b, tokens if b.is_tokens else 1) for b in limits.buckets])
         verdict = await self.store.take(claim)
         if isinstance(verdict, Refusal):
-            bucket, cost = claim[verdict.index]
-            self._refused(limits, bucket)
-            wait_s = self._slot_wait_s(bucket) if bucket.is_slots else verdict.wait_us / 1e6
-            refused = rate_limited(bucket, verdict.lacks[verdict.index], cost, wait_s)
-            refused.headers = headers_for(limits.buckets, verdict.lacks)
-            raise refused
+            raise self._refused(limits, verdict)
         headers = headers_for(limits.buckets, verdict.lacks)
-        return Reservation(self, limits, estimate, since_s, verdict, headers)
+        return Reservation(self, limits, ask, estimate, self._clock.now_s(), verdict, headers)
 
     def settle(
         self,
@@ -166,18 +167,22 @@ class Limiter:
         failure: GatewayError | None,
         attempts: int,
     ) -> None:
-        estimate, limits = reservation.estimate, reservation.limits
-        cost = spent(estimate, usage, output_tokens, failure, attempts)
-        if reservation.hold is not None:
-            costs = [_cost(bucket, cost.requests, cost.tokens) for bucket in limits.buckets]
-            self.store.settle(reservation.hold, costs)
+        estimate, limits, hold = reservation.estimate, reservation.limits, reservation.hold
+        model = limits.variant.model
+        if usage is None and estimate is None:
+            estimate = self._estimator(model).estimate(reservation.ask)
+        prompt_tokens = 0 if estimate is None else estimate.prompt_tokens
+        requests, tokens = spent(prompt_tokens, usage, output_tokens, failure, attempts)
+        if hold is not None:
+            costs = [tokens if b.is_tokens else requests for b in limits.buckets]
+            self.store.settle(hold, costs)
             held_s = self._clock.now_s() - reservation.since_s
             self._usual_call_s = self._usual_call_s * _MEMORY + held_s * (1 - _MEMORY)
-        if usage is not None and failure is None:
-            self._learn(limits.variant.model, estimate, usage)
-        prompt_tokens = estimate.prompt_tokens if cost.requests else 0
-        counted = usage or wire.Usage(prompt_tokens, output_tokens)
-        self._record(limits, counted, is_error=failure is not None)
+        if usage is None:
+            usage = wire.Usage(prompt_tokens if requests else 0, output_tokens)
+        elif estimate is not None and failure is None:
+            self._learn(model, estimate, usage)
+        self._record(limits, usage, is_error=failure is not None)
 
     def buckets_of(self, caller: LimitedCaller) -> tuple[Bucket, ...]:
         """The caller's own, whichever model it asks for."""
@@ -233,7 +238,20 @@ class Limiter:
         expected_s = self._usual_call_s / bucket.limit
         return min(_MOST_SLOT_WAIT_S, max(_LEAST_SLOT_WAIT_S, expected_s))
 
-    def _refused(self, limits: Limits, bucket: Bucket) -> None:
+    def _too_small(self, limits: Limits, tokens: int) -> GatewayError:
+        bucket = next(b for b in limits.buckets if b.is_tokens and tokens > b.burst)
+        self._note_refusal(limits, bucket)
+        return too_small(bucket, tokens)
+
+    def _refused(self, limits: Limits, refusal: Refusal) -> GatewayError:
+        bucket, cost = refusal.claim[refusal.index]
+        self._note_refusal(limits, bucket)
+        wait_s = self._slot_wait_s(bucket) if bucket.is_slots else refusal.wait_us / 1e6
+        refused = rate_limited(bucket, refusal.lacks[refusal.index], cost, wait_s)
+        refused.headers = headers_for(limits.buckets, refusal.lacks)
+        return refused
+
+    def _note_refusal(self, limits: Limits, bucket: Bucket) -> None:
         self._metrics.refusals.cell(bucket.scope.value, bucket.rule).add()
         self._record(limits, wire.Usage(0, 0), is_error=True)
 
@@ -248,7 +266,7 @@ def headers_for(buckets: Sequence[Bucket], lacks: Sequence[float]) -> Headers:
         if bucket.is_slots:
             continue
         remaining = left(bucket, lack)
-        if bucket.measure is Measure.TOKENS:
+        if bucket.is_tokens:
             if tokens is None or remaining < tokens_left:
                 tokens, tokens_left, tokens_lack = bucket, remaining, lack
         elif requests is None or remaining < requests_left:
@@ -261,13 +279,3 @@ def headers_for(buckets: Sequence[Bucket], lacks: Sequence[float]) -> Headers:
     if tokens is not None:
         headers += rate_limit_headers(b"tokens", tokens.limit, tokens_left, tokens_lack / 1e6)
     return headers
-
-
-def _cost(bucket: Bucket, requests: float, tokens: float) -> float:
-    match bucket.measure:
-        case Measure.REQUESTS:
-            return requests
-        case Measure.TOKENS:
-            return tokens
-        case _:
-            return 1.0

@@ -8,7 +8,7 @@ what is known of the whole bucket (`note`) can be continued with.
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import anyio
 
@@ -22,6 +22,8 @@ _PRUNE_EVERY = 4096
 
 class MemoryStore:
     """A `LimitStore` in this process's memory."""
+
+    kind: ClassVar[str] = "memory"
 
     def __init__(self, clock: Clock, *, shares: int = 1) -> None:
         self.state = StoreState.OK

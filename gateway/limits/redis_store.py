@@ -20,7 +20,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import ClassVar, Final, Self, TypeVar, cast
 
 import anyio
 
@@ -125,6 +125,8 @@ class _Gathered:
 
 class RedisStore:
     """A `LimitStore` in Redis. `local` is what stands in for it."""
+
+    kind: ClassVar[str] = "redis"
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ interrupted by whatever ends a request.
 from collections.abc import Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import msgspec
 
@@ -80,7 +80,9 @@ class OpenHold(msgspec.Struct, frozen=True, gc=False):
 
 
 class LimitStore(Protocol):
-    """Counts what is used of every limit."""
+    """Counts what is used of every limit. `kind` is its name in the configuration."""
+
+    kind: ClassVar[str]
 
     @property
     def state(self) -> StoreState:

@@ -6,6 +6,7 @@ import pytest
 from gateway.config.access import Rates
 from gateway.errors import ClientGone, EngineFault, LimitTooSmall, RateLimited
 from gateway.limits import limiter as module
+from gateway.limits.estimate import Estimate
 from gateway.limits.limiter import Limiter, Reservation, headers_for
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.store import Usage
@@ -33,6 +34,9 @@ class AVariant:
     model: str = "m"
     limits: Rates = field(default_factory=Rates)
     model_limits: Rates = field(default_factory=Rates)
+
+
+COUNTED = ACaller(rates=rates(tokens_per_minute=10**9))
 
 
 def an_ask(max_tokens: int = 50) -> Ask:
@@ -75,7 +79,7 @@ async def test_a_request_a_slot_and_the_tokens_are_reserved() -> None:
         rates=rates(requests_per_minute=60, tokens_per_minute=6000, concurrent_requests=2)
     )
     got = await bench.reserve(caller)
-    assert got.estimate.total == 150
+    assert got.estimate == Estimate(100, 50, 400)
     assert bench.lacks() == {
         "key/team/requests_per_minute": 1,
         "key/team/tokens_per_minute": 1.5,
@@ -200,11 +204,17 @@ async def test_a_variant_without_limits_of_its_own_needs_no_new_reservation() ->
 
 async def test_estimates_learn_from_usage() -> None:
     bench = Bench()
+
+    async def estimated(variant: AVariant) -> int:
+        estimate = (await bench.reserve(COUNTED, variant)).estimate
+        assert estimate is not None
+        return estimate.prompt_tokens
+
+    variant = AVariant()
     for _ in range(300):
-        (await bench.reserve(ACaller())).settle(Tokens(200, 25), 0, None, 1)
-    assert (await bench.reserve(ACaller())).estimate.prompt_tokens == pytest.approx(200, abs=1)
-    other = AVariant("n", "n")
-    assert (await bench.reserve(ACaller(), other)).estimate.prompt_tokens == 100
+        (await bench.reserve(COUNTED, variant)).settle(Tokens(200, 25), 0, None, 1)
+    assert await estimated(variant) == pytest.approx(200, abs=1)
+    assert await estimated(AVariant("n", "n")) == 100
     cells = bench.metrics.estimates("m")
     assert sum(cells.prompt.counts) == 300
     assert cells.output.total == 300 * 2.0
@@ -212,9 +222,10 @@ async def test_estimates_learn_from_usage() -> None:
 
 async def test_nothing_is_learned_from_what_failed_or_was_not_counted() -> None:
     bench = Bench()
-    (await bench.reserve(ACaller())).settle(Tokens(200, 25), 0, EngineFault("x"), 1)
-    (await bench.reserve(ACaller())).settle(None, 25, None, 1)
-    (await bench.reserve(ACaller())).settle(Tokens(0, 0), 0, None, 1)
+    (await bench.reserve(COUNTED)).settle(Tokens(200, 25), 0, EngineFault("x"), 1)
+    (await bench.reserve(COUNTED)).settle(None, 25, None, 1)
+    (await bench.reserve(COUNTED)).settle(Tokens(0, 0), 0, None, 1)
+    (await bench.reserve(ACaller())).settle(Tokens(200, 25), 0, None, 1)
     cells = bench.metrics.estimates("m")
     assert sum(cells.prompt.counts) == sum(cells.output.counts) == 0
 
