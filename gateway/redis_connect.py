@@ -15,6 +15,7 @@ from redis import exceptions
 from redis.asyncio import Redis, Sentinel
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
@@ -78,7 +79,7 @@ def read_address(url: str) -> Address:
 
 
 def connect(address: Address) -> Client:
-    """A client that has not connected yet, and closes with `aclose`."""
+    """A client that has not connected yet; `disconnect` closes it."""
     common: dict[str, Any] = {
         "socket_connect_timeout": _CONNECT_S,
         "health_check_interval": _IDLE_CHECK_S,
@@ -101,6 +102,15 @@ def connect(address: Address) -> Client:
             )
         case _:
             return Redis.from_url(address.url, **common)
+
+
+async def disconnect(client: Client) -> None:
+    """Close all of its connections, those to Sentinels too, which redis-py leaves open."""
+    await client.aclose()
+    pool = None if isinstance(client, RedisCluster) else client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 async def evaluate(

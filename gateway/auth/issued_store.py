@@ -13,7 +13,7 @@ import msgspec
 from redis import exceptions
 
 from gateway.errors import KeysUnavailable
-from gateway.redis_connect import Client, evaluate
+from gateway.redis_connect import Client, disconnect, evaluate
 
 SCRIPT: Final = (files("gateway.auth") / "issued.lua").read_text()
 _SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -132,7 +132,7 @@ class IssuedStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await disconnect(self._client)
 
     async def _run(self, within_s: float, *arguments: str) -> Sequence[object]:
         encoded = [argument.encode() for argument in arguments]

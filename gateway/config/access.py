@@ -120,7 +120,7 @@ class Limits(Section):
     expected_processes: Annotated[int, Field(ge=1, le=10_000), Number] | None = Field(
         None,
         description="Processes that share the limits while Redis is away; "
-        "default: the workers of this command.",
+        "default: those that Redis last saw alive.",
     )
     store_timeout_s: Annotated[float, Field(ge=0.005, le=10), Number] = Field(
         0.04, description="How long a request waits for Redis before it is done without."

@@ -30,7 +30,7 @@ class MemoryStore:
         self.pending = 0
         self.books = Books()
         self._now_s = clock.now_s
-        self._shares = shares
+        self.shares = shares
         self._full_at_us: dict[str, float] = {}
         self._slots: dict[str, int] = {}
         self._takes = 0
@@ -47,13 +47,13 @@ class MemoryStore:
             if bucket.is_slots:
                 taken = self._slots.get(bucket.key, 0)
                 lacks.append(taken)
-                if index < 0 and taken >= max(1, bucket.limit // self._shares):
+                if index < 0 and taken >= max(1, bucket.limit // self.shares):
                     index = number
                 continue
             lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
             lacks.append(lack_us)
             # a share may be smaller than one request, which a full bucket must serve all the same
-            counted = min(cost * self._shares, max(cost, bucket.burst))
+            counted = min(cost * self.shares, max(cost, bucket.burst))
             over = over_us(bucket, lack_us, counted)
             if over > wait_us:
                 index, wait_us = number, over
@@ -64,7 +64,7 @@ class MemoryStore:
                 lacks[number] += 1
                 self._slots[bucket.key] = int(lacks[number])
             elif cost:
-                lacks[number] += cost * self._shares * bucket.interval_us
+                lacks[number] += cost * self.shares * bucket.interval_us
                 self._full_at_us[bucket.key] = now_us + lacks[number]
         self._takes += 1
         if self._takes % _PRUNE_EVERY == 0:
@@ -82,7 +82,7 @@ class MemoryStore:
 
         `weight`: how often a unit counts; by default as often as when it was taken here.
         """
-        weight = self._shares if weight is None else weight
+        weight = self.shares if weight is None else weight
         now_us = self._now_s() * 1e6
         for (bucket, held), cost in zip(claim, costs, strict=True):
             if bucket.is_slots:

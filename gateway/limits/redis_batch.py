@@ -29,11 +29,17 @@ Results = list[int | list[float]]
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the script returns. `results` None: another store than the one that was known."""
+    """What the script returns. `results` None: another store than the one that was known.
+
+    `count`: batches that it has answered, this one included; `alive`: processes of the gateway,
+    told to a heartbeat.
+    """
 
     now: str
     birth: str
     results: Results | None = None
+    count: int = 0
+    alive: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(Reply)
@@ -68,7 +74,10 @@ class Batch:
         self._add(_LOOK, *map(self._bucket, buckets))
 
     def keep_slots(self, bucket: Bucket, numbers: Iterable[str]) -> None:
-        """These holds live: their lease of a slot begins anew."""
+        """These holds live: their lease of a slot begins anew.
+
+        Of a batch that tells they are all that this process has there.
+        """
         self._add(_KEEP, self._bucket(bucket), *numbers)
 
     def keep_open(self, numbers: Iterable[str]) -> None:
@@ -99,15 +108,17 @@ class Batch:
         *,
         epoch: int,
         birth: str,
-        expected_us: float,
+        expected_us: float | None,
         lease_us: float,
         is_heartbeat: bool,
         is_telling: bool,
+        count: int = 0,
     ) -> bytes:
         """The script's argument.
 
         `epoch` goes up whenever a batch was given up; `birth` is the store's id as far as known,
-        `expected_us` what its clock must show at least; `is_telling`: it may be another store.
+        `expected_us` what its clock must show at least, where that is known; `is_telling`: it
+        may be another store; `count`: batches that it has answered.
         """
         return _encoder.encode(
             (
@@ -119,6 +130,7 @@ class Batch:
                 self._ops,
                 is_heartbeat,
                 is_telling,
+                count,
             )
         )
 

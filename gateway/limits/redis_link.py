@@ -9,7 +9,6 @@ least, by this process's steady clock since the last prompt answer; the script c
 """
 
 import asyncio
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
@@ -45,18 +44,23 @@ class StoreAway(Exception):  # named for what happened
 
 
 class RedisLink:
-    """Sends batches for one process of the gateway. `evaluate` runs the script."""
+    """Sends batches for one process of the gateway. `evaluate` runs the script.
+
+    `alive`: how many such processes there were when we last asked.
+    """
 
     def __init__(self, evaluate: Evaluate, clock: Clock, *, prefix: str, lease_s: float) -> None:
         self.prefix = prefix
         self.process = f"process/{secrets.token_hex(8)}"
         self.birth = ""
+        self.alive = 1
         self._evaluate = evaluate
         self._now_s = clock.now_s
         self._lease_us = lease_s * 1e6
         self._epoch = 1
-        self._known_us = -math.inf
-        self._known_at_s = 0.0
+        self._count = 0
+        # what the limits' clock showed, and when: not before there was a prompt answer
+        self._known: tuple[float, float] | None = None
 
     def batch(self) -> Batch:
         """An empty one."""
@@ -75,12 +79,14 @@ class RedisLink:
         argument = batch.encode(
             epoch=self._epoch,
             birth=self.birth,
-            expected_us=self._known_us + (sent_s - self._known_at_s) * 1e6 if self.birth else 0.0,
+            expected_us=self._expected_us(sent_s),
             lease_us=self._lease_us,
             is_heartbeat=is_heartbeat,
             is_telling=is_telling,
+            count=self._count,
         )
-        keys = [self.prefix + "clock", self.prefix + self.process, *batch.keys]
+        known = ("clock", self.process, "processes")
+        keys = [*(self.prefix + name for name in known), *batch.keys]
         fresh_id = secrets.token_hex(8).encode()
         is_answered = False
         try:
@@ -93,11 +99,20 @@ class RedisLink:
             if not is_answered:
                 self._epoch += 1
         if reply.results is not None:
-            self.birth = reply.birth
+            if reply.birth != self.birth:
+                self._known = None
+            self.birth, self._count = reply.birth, reply.count
+            self.alive = reply.alive or self.alive
         now_s = self._now_s()
         if now_s - sent_s < _PROMPT_S and reply.birth == self.birth:
-            self._known_us, self._known_at_s = float(reply.now), now_s
+            self._known = float(reply.now), now_s
         return reply
+
+    def _expected_us(self, now_s: float) -> float | None:
+        if self._known is None:
+            return None
+        known_us, known_at_s = self._known
+        return known_us + (now_s - known_at_s) * 1e6
 
 
 def reason_for(error: Exception) -> str:

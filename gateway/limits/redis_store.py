@@ -27,7 +27,7 @@ import anyio
 from gateway.clock import Clock
 from gateway.errors import LimiterDown
 from gateway.limits.books import Books
-from gateway.limits.bucket import Bucket
+from gateway.limits.bucket import Bucket, lack_after_us
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_batch import Batch, Results
 from gateway.limits.redis_link import RedisLink, StoreAway
@@ -137,12 +137,16 @@ class RedisStore:
         rng: random.Random,
         *,
         on_failure: StoreState,
+        expected_processes: int | None,
         timeout_s: float,
         lease_s: float,
         close: Callable[[], Awaitable[None]],
         reader: RedisReader,
     ) -> None:
-        """`close` closes the connections at the end. `reader`: for the admin's view."""
+        """`expected_processes` None: those that Redis has seen. `close` closes the connections.
+
+        `reader`: for the admin's view.
+        """
         self.state = StoreState.OK
         self._link = link
         self._local = local
@@ -150,6 +154,8 @@ class RedisStore:
         self._clock = clock
         self._rng = rng
         self._on_failure = on_failure
+        self._expected_processes = expected_processes
+        self._least_shares = local.shares
         self._close = close
         self._reader = reader
         self._timeout_s = timeout_s
@@ -162,13 +168,15 @@ class RedisStore:
         self._settlements: deque[_Settlement] = deque()
         self._looks: deque[_Look] = deque()
         self._open: dict[str, Hold] = {}
+        self._strays: dict[str, Hold] = {}
         self._numbers = 0
         self._packets = 0
         self._packet: _Packet | None = None
         self._spent: dict[Bucket, float] = {}
         self._books = Books()
         self._buckets: dict[str, Bucket] = {}
-        self._remembered: dict[str, float] = {}
+        self._full_at_us: dict[str, float] = {}
+        self._slots: dict[str, Bucket] = {}
 
     @property
     def pending(self) -> int:
@@ -202,6 +210,7 @@ class RedisStore:
         hold.is_open = False
         self._open.pop(hold.id, None)
         if hold.is_local:
+            self._strays.pop(hold.id, None)
             self._local.adjust(hold.claim, costs)
             self._spend(hold.claim, costs, [held for _, held in hold.claim])
         else:
@@ -265,9 +274,10 @@ class RedisStore:
             except Exception:  # the task's outermost edge: limits go on without
                 log.exception(F.BUG)
                 self._lose("bug")
+                await asyncio.sleep(_MAX_PROBE_S)
 
     def _has_work(self) -> bool:
-        return bool(self._settlements or self._books or self._spent or self._packet)
+        return bool(self._settlements or self._books or self._spent or self._strays or self._packet)
 
     def _next_s(self) -> float:
         """When there is something to send, if nothing comes before."""
@@ -327,6 +337,9 @@ class RedisStore:
     def _hand_out(self, gathered: _Gathered, results: Results) -> None:
         if gathered.packet is not None:
             self._delivered(gathered.packet)
+        for settlement in gathered.settlements:
+            if settlement.is_held:
+                self._settled(settlement)
         answers = iter(results[gathered.first_take :])
         for take in gathered.takes:
             self._decided(take, cast("list[float]", next(answers)))
@@ -343,8 +356,10 @@ class RedisStore:
         batch, is_heartbeat = gathered.batch, gathered.is_heartbeat
         reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
         if reply.results is None:
-            await self._tell(gathered.settlements)
-            reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
+            left_s = began_s + timeout_s - self._clock.now_s()
+            await self._tell(left_s, gathered.settlements)
+            left_s = began_s + timeout_s - self._clock.now_s()
+            reply = await self._link.send(batch, left_s, is_heartbeat=is_heartbeat)
         if reply.results is None:
             raise StoreAway("restarted")
         self._metrics.store_round_trip.cell().observe(self._clock.now_s() - began_s)
@@ -363,6 +378,7 @@ class RedisStore:
         for bucket, _ in hold.claim:
             if bucket.is_slots:
                 self._local.take_slot(bucket)
+                self._slots[bucket.key] = bucket
         if take.verdict.done():  # whoever asked is gone
             self.settle(hold, _nothing(take.claim))
         else:
@@ -373,6 +389,19 @@ class RedisStore:
         if not bucket.is_slots:
             self._local.note(bucket, lack_us)
             self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = self._clock.now_s() * 1e6 + lack_us
+
+    def _settled(self, settlement: _Settlement) -> None:
+        for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
+            self._note_change(bucket, cost - held)
+
+    def _note_change(self, bucket: Bucket, units: float) -> None:
+        """Redis counts so many more: it should be told that, too, should it forget."""
+        if units and not bucket.is_slots:
+            now_us = self._clock.now_s() * 1e6
+            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
+            self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
 
     # --- without Redis
 
@@ -382,7 +411,8 @@ class RedisStore:
         self._renew_at_s = 0.0
         if self.state is StoreState.OK:
             self.state = self._on_failure
-            self._remembered = self._local.known()
+            seen = max(self._least_shares, self._link.alive)
+            self._local.shares = self._expected_processes or seen
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
     def _give_up(self, gathered: _Gathered) -> None:
@@ -412,6 +442,7 @@ class RedisStore:
             return verdict
         hold = Hold(number, claim, verdict.lacks, is_local=True)
         self._open[number] = hold
+        self._strays[number] = hold
         self._spend(claim, [cost for _, cost in claim], _nothing(claim))
         return hold
 
@@ -427,7 +458,8 @@ class RedisStore:
         try:
             reply = await self._link.send(self._link.batch(), _PROBE_TIMEOUT_S)
             if reply.results is None:
-                await self._tell()
+                await self._tell(_PROBE_TIMEOUT_S)
+            await self._deliver()
         except StoreAway as away:
             self._lose(away.reason)
             return False
@@ -437,27 +469,42 @@ class RedisStore:
         self._signal.set()
         return True
 
-    async def _tell(self, settlements: Sequence[_Settlement] = ()) -> None:
+    async def _deliver(self) -> None:
+        """What was spent without Redis, which may be much. Raises StoreAway."""
+        packet = self._next_packet()
+        if packet is not None:
+            batch = self._link.batch()
+            _put_packet(batch, packet)
+            if (await self._link.send(batch, _PROBE_TIMEOUT_S)).results is None:
+                raise StoreAway("restarted")
+            self._delivered(packet)
+
+    async def _tell(self, timeout_s: float, settlements: Sequence[_Settlement] = ()) -> None:
         """Tell a store without memory what this process knows. Raises StoreAway.
 
         `settlements`: those on their way, which are in no queue.
         """
         batch = self._link.batch()
         now_us = self._clock.now_s() * 1e6
-        known = self._local.known() if self.state is StoreState.OK else self._remembered
         batch.at_least(
-            (bucket, full_at_us - now_us)
-            for key, full_at_us in known.items()
-            if full_at_us > now_us and (bucket := self._buckets.get(key)) is not None
+            (self._buckets[key], full_at_us - now_us)
+            for key, full_at_us in self._full_at_us.items()
+            if full_at_us > now_us
         )
         batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
         batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
+        numbers: dict[str, list[str]] = {}
         for bucket, number in self._slots_held():
-            batch.keep_slots(bucket, (number,))
-        await self._link.send(batch, _PROBE_TIMEOUT_S, is_telling=True)
+            self._slots[bucket.key] = bucket
+            numbers.setdefault(bucket.key, []).append(number)
+        for key, bucket in self._slots.items():  # where it has none left, too
+            batch.keep_slots(bucket, numbers.get(key, ()))
+        await self._link.send(batch, timeout_s, is_telling=True)
 
     def _delivered(self, packet: _Packet) -> None:
         self._packet = None
+        for bucket, units in packet.spent.items():
+            self._note_change(bucket, units)
         for hold in packet.holds:
             hold.is_local = False
             if not hold.is_open:  # it was settled meanwhile, and that is counted: only close it
@@ -483,11 +530,11 @@ class RedisStore:
 
     def _next_packet(self) -> _Packet | None:
         """The sums that are to be sent now: those not answered yet come first."""
-        if self._packet is None and (self._spent or self._books):
+        if self._packet is None and (self._spent or self._books or self._strays):
             self._packets += 1
-            holds = [hold for hold in self._open.values() if hold.is_local] if self._spent else []
+            holds = list(self._strays.values())
             self._packet = _Packet(self._packets, self._spent, self._books, holds)
-            self._spent, self._books = {}, Books()
+            self._spent, self._books, self._strays = {}, Books(), {}
         return self._packet
 
     def _slots_held(self) -> Iterator[tuple[Bucket, str]]:
@@ -499,8 +546,11 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
-        known = self._local.known()
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if key in known}
+        self._slots = {bucket.key: bucket for bucket, _ in self._renewals}
+        now_us = now_s * 1e6
+        known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}
+        self._full_at_us = known
+        self._buckets = {key: self._buckets[key] for key in known}
 
     def _put_renewals(self, batch: Batch) -> None:
         for bucket, number in _some(self._renewals, _MAX_RENEWED):

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from gateway.clock import Clock
 from gateway.config.access import Limits
@@ -12,7 +13,7 @@ from gateway.limits.redis_link import SCRIPT, RedisLink
 from gateway.limits.redis_reader import RedisReader
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import LimitStore, StoreState
-from gateway.redis_connect import connect, evaluate, read_address
+from gateway.redis_connect import connect, disconnect, evaluate, read_address
 from gateway.telemetry.metrics import Metrics
 
 # all limits lie in one slot of a Redis Cluster: those of one call are decided in one step
@@ -44,13 +45,14 @@ def open_store(
     prefix = f"{limits.key_prefix}:{LIMITS_TAG}:"
     return RedisStore(
         RedisLink(run, clock, prefix=prefix, lease_s=limits.slot_lease_s),
-        MemoryStore(clock, shares=limits.expected_processes or workers),
+        MemoryStore(clock, shares=workers),
         metrics,
         clock,
         rng,
         on_failure=StoreState(limits.on_store_failure),
+        expected_processes=limits.expected_processes,
         timeout_s=limits.store_timeout_s,
         lease_s=limits.slot_lease_s,
-        close=client.aclose,
+        close=partial(disconnect, client),
         reader=RedisReader(client, prefix),
     )

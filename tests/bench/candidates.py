@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, request_bytes
@@ -62,14 +63,16 @@ def sluicegate(
     python: str = sys.executable,
     path: Path | None = CHECKOUT,
     limits: Mapping[str, object] | None = None,
+    plan: Mapping[str, object] = MappingProxyType(_LIMITS),
 ) -> Candidate:
     """The gateway that `python` has: with `path`, the one of this checkout.
 
-    `limits`: how the configuration says where they are counted; None: nothing is limited.
+    `limits`: how the configuration says where they are counted, by default such that are never
+    reached (`plan`); None: nothing is limited.
     """
     document: dict[str, object] = {
         "models": [{"name": MODEL, "engine": "vllm", "url": "{engine}"}],
-        "plans": [{"name": "default", **({} if limits is None else _LIMITS)}],
+        "plans": [{"name": "default", **({} if limits is None else plan)}],
         "keys": [{"name": "bench", "secret": {"value": "{key}"}}],
         "limits": limits or {},
     }

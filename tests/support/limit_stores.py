@@ -198,6 +198,7 @@ def a_redis_store(
         rig.clock,
         random.Random(seed),
         on_failure=on_failure,
+        expected_processes=1,
         timeout_s=PATIENT_S,
         lease_s=LEASE_S,
         close=close,

@@ -19,7 +19,7 @@ def encoded(batch: Batch) -> list[object]:
 def test_an_empty_batch() -> None:
     batch = Batch("p:")
     assert batch.count == 0
-    assert encoded(batch) == [3, "b", 5.0, 1e6, [], [], True, False]
+    assert encoded(batch) == [3, "b", 5.0, 1e6, [], [], True, False, 0]
 
 
 def test_every_key_is_named_once_and_referred_to_by_its_place() -> None:

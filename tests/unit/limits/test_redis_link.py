@@ -45,17 +45,25 @@ OK = ["1000000", "b1", []]
 async def test_keys_begin_with_the_clock_and_the_process() -> None:
     server = Server(OK)
     await server.send()
-    assert server.keys == [["p:clock", f"p:{server.link.process}"]]
+    assert server.keys == [["p:clock", f"p:{server.link.process}", "p:processes"]]
     assert server.link.process.startswith("process/")
 
 
 async def test_the_birth_is_learned_and_time_goes_on_from_a_prompt_answer() -> None:
     server = Server(OK, OK)
     await server.send()
-    assert server.told() == (1, "", 0.0)
+    assert server.told() == (1, "", None)
     server.clock.pass_s(2)
     await server.send()
     assert server.told() == (1, "b1", 3e6)
+
+
+async def test_how_many_live_is_remembered_between_heartbeats() -> None:
+    server = Server(["1", "b1", [], 1, 7], ["2", "b1", [], 2, 0])
+    assert server.link.alive == 1
+    await server.send(is_heartbeat=True)
+    await server.send()
+    assert server.link.alive == 7
 
 
 async def test_a_slow_answer_says_nothing_about_the_time() -> None:

@@ -37,9 +37,15 @@ AWAY = exceptions.ConnectionError("away")
 class Bench:
     """A store on a server that grants everything, unless `failure` says how it fails."""
 
-    def __init__(self, on_failure: StoreState = StoreState.LOCAL, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        on_failure: StoreState = StoreState.LOCAL,
+        timeout_s: float = 5.0,
+        expected_processes: int | None = None,
+    ) -> None:
         self.failure: Exception | None = None
         self.birth = "b1"
+        self.alive = 1
         self.is_hanging = False
         self.batches: list[list[Any]] = []
         self.metrics = Metrics()
@@ -53,6 +59,7 @@ class Bench:
             clock,
             random.Random(0),
             on_failure=on_failure,
+            expected_processes=expected_processes,
             timeout_s=timeout_s,
             lease_s=30,
             close=self._close,
@@ -71,7 +78,9 @@ class Bench:
         if batch[1] not in ("", self.birth) and not batch[7]:
             return msgspec.msgpack.encode(["0", self.birth])
         self.batches.append(batch)
-        return msgspec.msgpack.encode(["0", self.birth, [self._done(op) for op in batch[5]]])
+        return msgspec.msgpack.encode(
+            ["0", self.birth, [self._done(op) for op in batch[5]], 1, self.alive]
+        )
 
     def _done(self, op: list[Any]) -> Any:
         match op[0]:
@@ -358,3 +367,21 @@ async def test_whoever_leaves_in_the_turn_of_a_failure_leaves() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize(("expected", "granted"), [(None, 3), (2, 6), (12, 1)])
+async def test_without_redis_limits_are_shared_among_those_who_lived(
+    expected: int | None, granted: int
+) -> None:
+    some = buckets(requests_per_minute=60, burst={"requests_per_minute": 12})
+    bench = Bench(expected_processes=expected)
+    bench.alive = 4
+    async with bench.store, anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.store.run)
+        await until(lambda: bool(bench.batches), 5)
+        await until(lambda: bench.store._link.alive == 4, 5)
+        bench.failure = AWAY
+        verdicts = [await bench.store.take(claim(some, 1)) for _ in range(13)]
+        assert sum(isinstance(verdict, Hold) for verdict in verdicts) == granted
+        bench.failure = None
+        tasks.cancel_scope.cancel()

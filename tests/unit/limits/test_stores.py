@@ -26,7 +26,7 @@ def opened(workers: int = 1, **limits: object) -> LimitStore:
 def test_memory_is_shared_out_among_workers() -> None:
     store = opened(3)
     assert isinstance(store, MemoryStore)
-    assert store._shares == 3
+    assert store.shares == 3
 
 
 def test_redis_with_everything_that_is_configured() -> None:
@@ -41,16 +41,16 @@ def test_redis_with_everything_that_is_configured() -> None:
     )
     assert isinstance(store, RedisStore)
     assert store._on_failure is StoreState.DENY
-    assert store._local._shares == 3
+    assert store._local.shares == 3
     assert store._link.prefix == "mine:{limits}:"
     assert (store._timeout_s, store._renew_every_s) == (0.2, 3)
 
 
-def test_the_processes_that_are_expected_share_the_limits() -> None:
+def test_the_processes_that_are_expected_are_passed_on() -> None:
     redis = {"store": "redis", "redis_url": {"from_env": "URL"}}
     store = opened(3, **redis, expected_processes=12)
     assert isinstance(store, RedisStore)
-    assert store._local._shares == 12
+    assert store._expected_processes == 12
 
 
 @pytest.mark.parametrize(
