@@ -9,7 +9,7 @@ import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,22 @@ import anyio
 from fastapi import FastAPI
 
 from gateway import __version__
+from gateway.api.admin_audit import audit_router
+from gateway.api.admin_keys import keys_router
+from gateway.api.admin_limits import limits_router
+from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
 from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
 from gateway.api.openapi import document_inference
-from gateway.api.operations import admin_router, operations_router
+from gateway.api.operations import fleet_router, operations_router
 from gateway.api.problems import install_problems
 from gateway.api.readiness import Readiness
 from gateway.api.request_ids import RequestIds
 from gateway.api.tgi_info import tgi_info_router
+from gateway.auth.issuer import Issuer, open_issuer
 from gateway.clock import Clock, SystemClock
 from gateway.config.document import Document
 from gateway.config.load import load_document
@@ -105,6 +110,7 @@ def build(
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
+    issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
     limiter = Limiter(store, metrics, clock)
     exchange = Exchange(
         fleet=fleet,
@@ -123,6 +129,8 @@ def build(
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.apply(catalog)
+        if issuer is not None:
+            issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
 
     reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
@@ -133,12 +141,19 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
-        lifespan=_lifespan(upstream, exchange, store, metrics, readiness, reloader, log_lines),
+        lifespan=_lifespan(
+            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines
+        ),
     )
     app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
-    app.include_router(admin_router(fleet, settings.admin_key))
+    admin_key = settings.admin_key
+    app.include_router(fleet_router(fleet, admin_key))
+    app.include_router(keys_router(fleet, issuer, clock, admin_key))
+    app.include_router(audit_router(issuer, admin_key))
+    app.include_router(limits_router(fleet, issuer, limiter, admin_key))
+    app.include_router(usage_router(store, clock, admin_key))
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     document_inference(app)
     install_problems(app)
@@ -167,6 +182,7 @@ def _lifespan(
     upstream: Upstream,
     exchange: Exchange,
     store: LimitStore,
+    issuer: Issuer | None,
     metrics: Metrics,
     readiness: Readiness,
     reloader: Reloader,
@@ -177,10 +193,12 @@ def _lifespan(
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, metrics, clients)
-            async with store, anyio.create_task_group() as group:
+            async with store, issuer or nullcontext(), anyio.create_task_group() as group:
                 await prober.probe_all()
                 readiness.is_started = True
                 group.start_soon(store.run)
+                if issuer is not None:
+                    group.start_soon(issuer.run)
                 group.start_soon(prober.run)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)

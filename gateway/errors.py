@@ -120,11 +120,32 @@ class ModelNotAllowed(_ClientFault):
     code = "model_not_allowed"
 
 
+class PlanNotFound(_ClientFault):
+    """The plan of this key is not in the configuration any more."""
+
+    status = 403
+    code = "plan_not_found"
+
+
 class ModelNotFound(_ClientFault):
     """No model of this name is served here."""
 
     status = 404
     code = "model_not_found"
+
+
+class KeyNotFound(_ClientFault):
+    """The admin API was asked for a key that does not exist."""
+
+    status = 404
+    code = "key_not_found"
+
+
+class KeyConflict(_ClientFault):
+    """A key cannot be made or changed like this: its name is taken, or it is read-only."""
+
+    status = 409
+    code = "key_conflict"
 
 
 class RateLimited(_ClientFault):
@@ -256,6 +277,13 @@ class LimiterDown(GatewayError):
 
     status = 503
     code = "limits_unavailable"
+
+
+class KeysUnavailable(GatewayError):
+    """Redis, where keys made at run time are kept, does not answer."""
+
+    status = 503
+    code = "keys_unavailable"
 
 
 class NoReplica(GatewayError):

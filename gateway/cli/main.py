@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
+from gateway.cli.keys import keys
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (serve, demo, check, explain, schema, simulate):
     app.command()(command)
+app.add_typer(keys, name="keys")
 
 
 def _show_version(value: bool) -> None:

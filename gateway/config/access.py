@@ -8,7 +8,8 @@ from gateway.config.base import Number, Section
 from gateway.config.secrets import Secret
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s]+$")]
-Count = Annotated[int, Field(gt=0), Number]
+# a number that the store cannot even be told would be everybody's trouble
+Count = Annotated[int, Field(gt=0, le=10**12), Number]
 
 
 class Bursts(Section):

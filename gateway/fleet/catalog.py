@@ -6,11 +6,12 @@ a catalog or every problem at once, each with its path.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from gateway.auth.keys import Caller, KeyRing, Plan
+from gateway.auth.issued import ANONYMOUS, Access
+from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
@@ -82,6 +83,15 @@ class Catalog:
     plans: Mapping[str, Plan]
     rates: Mapping[str, Rates]
     keys: KeyRing = field(repr=False)
+
+    @property
+    def access(self) -> Access:
+        """What keys made at run time depend on."""
+        return Access(self.plans, self.rates, self.keys.of_file())
+
+    def with_issued(self, issued: IssuedRing) -> "Catalog":
+        """The same, with these keys beside those of the file."""
+        return replace(self, keys=self.keys.with_issued(issued))
 
 
 def compile_catalog(
@@ -230,7 +240,7 @@ class _Compiler:
 
     def _keys(self, plans: Mapping[str, Plan], rates: Mapping[str, Rates]) -> KeyRing:
         if self._document.keys is None:
-            return KeyRing({}, Caller("anonymous", plans["default"], rates["default"]))
+            return KeyRing({}, Caller(ANONYMOUS, plans["default"], rates["default"]))
         callers: dict[bytes, Caller] = {}
         names: set[str] = set()
         for index, given in enumerate(self._document.keys):

@@ -13,9 +13,9 @@ from typing import ClassVar, Self
 import anyio
 
 from gateway.clock import Clock
-from gateway.limits.books import Books
+from gateway.limits.books import Books, in_range
 from gateway.limits.bucket import Bucket, lack_after_us, over_us
-from gateway.limits.store import Claim, Hold, Refusal, StoreState, Usage
+from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
 
 _PRUNE_EVERY = 4096
 
@@ -125,6 +125,12 @@ class MemoryStore:
 
     def record(self, usage: Usage) -> None:
         self.books.add(usage)
+
+    async def holds(self, slots: Bucket) -> Sequence[OpenHold]:
+        return [OpenHold("", "", None)] * self._slots.get(slots.key, 0)
+
+    async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
+        return in_range(self.books.entries(), first_day, last_day, caller)
 
     async def run(self) -> None:
         await anyio.sleep_forever()

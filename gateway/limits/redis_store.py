@@ -14,6 +14,7 @@ sums travel in numbered packets.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -30,7 +31,8 @@ from gateway.limits.bucket import Bucket, lack_after_us
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_batch import Batch, Results
 from gateway.limits.redis_link import RedisLink, StoreAway
-from gateway.limits.store import Claim, Hold, Refusal, StoreState, Usage
+from gateway.limits.redis_reader import RedisReader
+from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
 from gateway.wakeup import Signal
@@ -139,8 +141,12 @@ class RedisStore:
         timeout_s: float,
         lease_s: float,
         close: Callable[[], Awaitable[None]],
+        reader: RedisReader,
     ) -> None:
-        """`expected_processes` None: those that Redis has seen. `close` closes the connections."""
+        """`expected_processes` None: those that Redis has seen. `close` closes the connections.
+
+        `reader`: for the admin's view.
+        """
         self.state = StoreState.OK
         self._link = link
         self._local = local
@@ -151,6 +157,7 @@ class RedisStore:
         self._expected_processes = expected_processes
         self._least_shares = local.shares
         self._close = close
+        self._reader = reader
         self._timeout_s = timeout_s
         self._renew_every_s = lease_s / 3
         self._renew_at_s = 0.0
@@ -224,6 +231,15 @@ class RedisStore:
     def record(self, usage: Usage) -> None:
         self._books.add(usage)
         self._settle_soon()
+
+    async def holds(self, slots: Bucket) -> Sequence[OpenHold]:
+        if self.state is StoreState.OK:
+            with contextlib.suppress(LimiterDown):
+                return await self._reader.holds(slots)
+        return await self._local.holds(slots)
+
+    async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
+        return await self._reader.usage(first_day, last_day, caller)
 
     # --- what happens beside them
 

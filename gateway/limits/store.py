@@ -71,6 +71,14 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     errors: int = 0
 
 
+class OpenHold(msgspec.Struct, frozen=True, gc=False):
+    """A slot in use. `process` and `number` say whose; `lease_s` is left of it, None: no end."""
+
+    process: str
+    number: str
+    lease_s: float | None
+
+
 class LimitStore(Protocol):
     """Counts what is used of every limit. `kind` is its name in the configuration."""
 
@@ -103,6 +111,14 @@ class LimitStore(Protocol):
 
     def record(self, usage: Usage) -> None:
         """Add to the books."""
+        ...
+
+    async def holds(self, slots: Bucket) -> Sequence[OpenHold]:
+        """Who has the slots of a bucket now, as far as that is known."""
+        ...
+
+    async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
+        """The books of these days, both included. Raises LimiterDown when they cannot be read."""
         ...
 
     async def run(self) -> None:

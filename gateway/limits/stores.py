@@ -9,10 +9,11 @@ from gateway.clock import Clock
 from gateway.config.access import Limits
 from gateway.errors import ConfigInvalid
 from gateway.limits.memory_store import MemoryStore
-from gateway.limits.redis_connect import connect, disconnect, evaluate, read_address
 from gateway.limits.redis_link import SCRIPT, RedisLink
+from gateway.limits.redis_reader import RedisReader
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import LimitStore, StoreState
+from gateway.redis_connect import connect, disconnect, evaluate, read_address
 from gateway.telemetry.metrics import Metrics
 
 # all limits lie in one slot of a Redis Cluster: those of one call are decided in one step
@@ -51,6 +52,7 @@ def open_store(
         timeout_s=limits.store_timeout_s,
         lease_s=limits.slot_lease_s,
         close=partial(disconnect, client),
+        reader=RedisReader(client, prefix),
     )
 
 

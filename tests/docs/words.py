@@ -36,6 +36,10 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Draining: "Try again: another gateway process will answer.",
+    errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
+    errors.KeyNotFound: "`gateway keys list` shows which keys there are.",
+    errors.KeyConflict: "Do as the message says: choose another name, or change the file.",
+    errors.KeysUnavailable: "Is Redis up? Known keys go on working meanwhile.",
     errors.InternalError: "Report it with the id in the message; the log has the stack.",
     errors.ConfigInvalid: "Never sent to clients: `gateway check` lists every problem.",
 }
@@ -53,6 +57,10 @@ EVENTS: dict[str, str] = {
     "worker_ended": "A worker process died and is replaced.",
     "workers_given_up": "Every worker died right after each start: the gateway ends.",
     "metrics_full": "More series than workers can share: new ones show one worker's.",
+    "key_store_state": "Changes of keys cannot be followed in Redis (`away`), or can again (`ok`).",
+    "key_set_aside": "A key made at run time cannot be used as it is; `reason` says why.",
+    "keys_restored": "Redis had lost its memory, and was told the keys made at run time again.",
+    "audit": "A key was created, rotated, disabled, enabled or deleted.",
     "bug": "A failure of the gateway itself, with its stack.",
 }
 
@@ -85,6 +93,8 @@ FIELDS: dict[str, str] = {
     "state": "The condition: `ready`, `loading`, `asleep`, `unhealthy` or `unknown`.",
     "problems": "Everything that is wrong with the file.",
     "models": "How many models serve.",
+    "action": "What was done to a key.",
+    "key": "The name of that key.",
     "in_flight": "Calls that still run.",
     "grace_s": "Seconds that they have.",
     "worker": "The number of a worker process, from 0.",

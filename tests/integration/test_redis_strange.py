@@ -8,9 +8,9 @@ import redis
 from redis.asyncio import Redis
 
 from gateway.clock import SystemClock
-from gateway.limits.redis_connect import evaluate
 from gateway.limits.redis_link import SCRIPT, RedisLink
 from gateway.limits.store import StoreState, Usage
+from gateway.redis_connect import evaluate
 from tests.support.limit_load import (
     PREFIX,
     a_rate,

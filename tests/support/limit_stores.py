@@ -17,6 +17,7 @@ from gateway.config.access import Rates
 from gateway.limits.bucket import Bucket, Scope
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_link import SCRIPT, RedisLink
+from gateway.limits.redis_reader import RedisReader
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.rules import buckets_for
 from gateway.limits.store import Claim, LimitStore, StoreState
@@ -201,4 +202,5 @@ def a_redis_store(
         timeout_s=PATIENT_S,
         lease_s=LEASE_S,
         close=close,
+        reader=RedisReader(script.registered_client, rig.prefix),
     )

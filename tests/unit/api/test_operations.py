@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr
 
-from gateway.api.operations import admin_router, operations_router
+from gateway.api.operations import fleet_router, operations_router
 from gateway.api.readiness import Readiness
 from gateway.fleet.state import FleetState
 from gateway.limits.memory_store import MemoryStore
@@ -61,7 +61,7 @@ async def test_metrics_are_in_prometheus_words() -> None:
 async def test_the_fleet_is_shown_for_the_admin_key_alone(
     key: str | None, given: str | None, status: int
 ) -> None:
-    router = admin_router(a_fleet(), None if key is None else SecretStr(key))
+    router = fleet_router(a_fleet(), None if key is None else SecretStr(key))
     answer = await ask(router, path="/admin/fleet", key=given)
     assert answer.status_code == status
     if status == 200:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.auth.issued import created, ring_of, standing
+from gateway.config.access import Rates
 from gateway.errors import ConfigInvalid, Unauthenticated
 from gateway.wire.http import Origin
 from tests.support.configs import a_catalog, a_model, a_variant
@@ -214,6 +216,25 @@ def test_without_keys_everybody_has_the_default_plan() -> None:
 def test_without_plans_the_default_plan_is_everything() -> None:
     catalog = a_catalog(keys=[{"name": "k", "secret": {"value": "s"}}])
     assert catalog.keys.caller(b"Bearer s").plan.is_unrestricted
+
+
+def test_keys_made_at_run_time_stand_beside_those_of_the_file() -> None:
+    catalog = a_catalog(
+        plans=[{"name": "p", "requests_per_minute": 5}],
+        keys=[{"name": "filed", "plan": "p", "secret": {"value": "s"}}],
+    )
+    access = catalog.access
+    assert set(access.plans) == set(access.rates) == {"default", "p"}
+    assert access.rates["p"].requests_per_minute == 5
+    assert list(access.file_keys) == ["filed"]
+    key, secret = created("team", "p", Rates(), 0.0)
+    issued = ring_of([standing(key, access)], lambda: 0.0, is_known=True)
+    both = catalog.with_issued(issued)
+    assert both.keys.caller(f"Bearer {secret}".encode()).plan is catalog.plans["p"]
+    assert both.keys.caller(b"Bearer s") is access.file_keys["filed"]
+    assert both.models is catalog.models
+    with pytest.raises(Unauthenticated):
+        catalog.keys.caller(f"Bearer {secret}".encode())
 
 
 def test_a_key_is_given_by_its_secret_or_its_digest() -> None:

@@ -18,8 +18,10 @@ from gateway.errors import LimiterDown
 from gateway.limits import redis_store
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_link import RedisLink
+from gateway.limits.redis_reader import RedisReader
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import Hold, Refusal, StoreState, Usage
+from gateway.redis_connect import connect, read_address
 from gateway.telemetry.metrics import Metrics
 from tests.support.counted import counted
 from tests.support.limit_stores import buckets, claim
@@ -61,6 +63,7 @@ class Bench:
             timeout_s=timeout_s,
             lease_s=30,
             close=self._close,
+            reader=RedisReader(connect(read_address("redis://127.0.0.1:9")), ""),
         )
 
     async def _close(self) -> None:

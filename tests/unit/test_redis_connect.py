@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.sentinel import SentinelConnectionPool
 
-from gateway.limits.redis_connect import connect, evaluate, read_address
+from gateway.redis_connect import connect, evaluate, read_address
 
 
 @pytest.mark.parametrize(
