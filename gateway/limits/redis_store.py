@@ -20,18 +20,20 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import ClassVar, Final, Self, TypeVar, cast
+from typing import ClassVar, Self, TypeVar, cast
 
 import anyio
 
 from gateway.clock import Clock
 from gateway.errors import LimiterDown
-from gateway.limits.books import Books
-from gateway.limits.bucket import Bucket, lack_after_us
+from gateway.limits.bucket import Bucket
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_batch import Batch, Results
 from gateway.limits.redis_link import RedisLink, StoreAway
+from gateway.limits.redis_outbox import Outbox
 from gateway.limits.redis_reader import RedisReader
+from gateway.limits.redis_seen import Seen
+from gateway.limits.redis_work import Gathered, Look, Packet, Settlement, Take, Verdict, nothing
 from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
@@ -39,7 +41,6 @@ from gateway.wakeup import Signal
 
 log = logging.getLogger(__name__)
 
-MAX_QUEUED_SETTLEMENTS: Final = 100_000
 _MAX_BATCH = 256
 _MAX_RENEWED = 1000
 _GATHER_S = 0.005
@@ -50,77 +51,7 @@ _MAX_PROBE_S = 1.0
 _PROBE_TIMEOUT_S = 1.0
 _CLOSE_S = 2.0
 
-Verdict = Hold | Refusal
 T = TypeVar("T")
-
-
-class _Take:
-    __slots__ = ("claim", "number", "queued_s", "verdict")
-
-    def __init__(self, number: str, claim: Claim, queued_s: float) -> None:
-        self.number = number
-        self.claim = claim
-        self.queued_s = queued_s
-        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-
-
-class _Settlement:
-    """`is_held`: it was granted for certain; else it is taken back in case it was."""
-
-    __slots__ = ("claim", "costs", "is_held", "number")
-
-    def __init__(
-        self, number: str, claim: Claim, costs: Sequence[float], *, is_held: bool = True
-    ) -> None:
-        self.number = number
-        self.claim = claim
-        self.costs = costs
-        self.is_held = is_held
-
-
-class _Packet:
-    """Sums on their way; sent again under the same number until they are answered.
-
-    `holds` are those whose cost is among what was spent: from then on they are Redis's.
-    """
-
-    def __init__(
-        self, number: int, spent: dict[Bucket, float], books: Books, holds: Sequence[Hold]
-    ) -> None:
-        self.number = number
-        self.spent = spent
-        self.books = books
-        self.holds = holds
-
-
-class _Look:
-    __slots__ = ("buckets", "lacks")
-
-    def __init__(self, buckets: Sequence[Bucket]) -> None:
-        self.buckets = buckets
-        self.lacks: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
-
-
-class _Gathered:
-    """What goes to Redis at one time; `first_take` is where the takes are among its results."""
-
-    def __init__(
-        self,
-        batch: Batch,
-        packet: _Packet | None,
-        settlements: Sequence[_Settlement],
-        takes: Sequence[_Take],
-        first_take: int,
-        looks: Sequence[_Look],
-        is_heartbeat: bool,
-    ) -> None:
-        self.batch = batch
-        self.packet = packet
-        self.settlements = settlements
-        self.takes = takes
-        self.first_take = first_take
-        self.looks = looks
-        self.is_heartbeat = is_heartbeat
 
 
 class RedisStore:
@@ -164,27 +95,17 @@ class RedisStore:
         self._renewals: deque[tuple[Bucket, str]] = deque()
         self._signal = Signal()
         self._settle_at_s: float | None = None
-        self._takes: deque[_Take] = deque()
-        self._settlements: deque[_Settlement] = deque()
-        self._looks: deque[_Look] = deque()
+        self._takes: deque[Take] = deque()
+        self._looks: deque[Look] = deque()
+        self._outbox = Outbox()
+        self._seen = Seen()
         self._open: dict[str, Hold] = {}
-        self._strays: dict[str, Hold] = {}
         self._numbers = 0
-        self._packets = 0
-        self._packet: _Packet | None = None
-        self._spent: dict[Bucket, float] = {}
-        self._books = Books()
-        self._buckets: dict[str, Bucket] = {}
-        self._full_at_us: dict[str, float] = {}
-        # where slots were held of late, which an older memory may still hold: since the last
-        # renewal, and since the one before
-        self._slots: dict[str, Bucket] = {}
-        self._slots_before: dict[str, Bucket] = {}
 
     @property
     def pending(self) -> int:
         """Settlements that Redis has not confirmed yet."""
-        return len(self._settlements)
+        return len(self._outbox.settlements)
 
     # --- what requests do
 
@@ -193,7 +114,7 @@ class RedisStore:
         number = str(self._numbers)
         if self.state is not StoreState.OK:
             return self._without_redis(number, claim)
-        take = _Take(number, claim, self._clock.now_s())
+        take = Take(number, claim, self._clock.now_s())
         self._takes.append(take)
         self._signal.set()
         try:
@@ -204,7 +125,7 @@ class RedisStore:
             if told.done() and not told.cancelled() and told.exception() is None:
                 verdict = told.result()
                 if isinstance(verdict, Hold):
-                    self.settle(verdict, _nothing(claim))
+                    self.settle(verdict, nothing(claim))
             raise
 
     def settle(self, hold: Hold, costs: Sequence[float]) -> None:
@@ -213,23 +134,24 @@ class RedisStore:
         hold.is_open = False
         self._open.pop(hold.id, None)
         if hold.is_local:
-            self._strays.pop(hold.id, None)
+            self._outbox.came_home(hold)
             self._local.adjust(hold.claim, costs)
-            self._spend(hold.claim, costs, [held for _, held in hold.claim])
+            self._outbox.spend(hold.claim, costs, [held for _, held in hold.claim])
+            self._settle_soon()
         else:
             self._local.adjust(hold.claim, costs, weight=1)
-            self._queue(_Settlement(hold.id, hold.claim, costs))
+            self._queue(Settlement(hold.id, hold.claim, costs))
 
     async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
         if self.state is not StoreState.OK:
             return await self._local.lacks(buckets)
-        look = _Look(buckets)
+        look = Look(buckets)
         self._looks.append(look)
         self._signal.set()
         return await look.lacks
 
     def record(self, usage: Usage) -> None:
-        self._books.add(usage)
+        self._outbox.record(usage)
         self._settle_soon()
 
     async def holds(self, slots: Bucket) -> Sequence[OpenHold]:
@@ -254,11 +176,11 @@ class RedisStore:
         traceback: TracebackType | None,
     ) -> None:
         with anyio.move_on_after(_CLOSE_S, shield=True):
-            while self._has_work():
+            while self._outbox:
                 if not (await self._recovered() and await self._dispatch()):
                     await asyncio.sleep(_PROBE_S)
-        if self._settlements:
-            log.error(F.SETTLEMENTS_LOST, extra={F.COUNT: len(self._settlements)})
+        if self.pending:
+            log.error(F.SETTLEMENTS_LOST, extra={F.COUNT: self.pending})
         with anyio.move_on_after(_CLOSE_S, shield=True):
             await self._close()
 
@@ -278,9 +200,6 @@ class RedisStore:
                 log.exception(F.BUG)
                 self._lose("bug")
                 await asyncio.sleep(_MAX_PROBE_S)
-
-    def _has_work(self) -> bool:
-        return bool(self._settlements or self._books or self._spent or self._strays or self._packet)
 
     def _next_s(self) -> float:
         """When there is something to send, if nothing comes before."""
@@ -311,7 +230,7 @@ class RedisStore:
         self._hand_out(gathered, results)
         return True
 
-    def _gather(self, now_s: float) -> _Gathered | None:
+    def _gather(self, now_s: float) -> Gathered | None:
         """What is to be sent now, taken from the queues; None when there is nothing."""
         self._signal.clear()
         self._settle_at_s = None
@@ -319,10 +238,10 @@ class RedisStore:
         if is_heartbeat:
             self._begin_renewal(now_s)
         batch = self._link.batch()
-        packet = self._next_packet()
+        packet = self._outbox.packet()
         if packet is not None:  # first: what is spent already counts for the takes
-            _put_packet(batch, packet)
-        settlements = _some(self._settlements, _MAX_BATCH)
+            packet.put_into(batch)
+        settlements = _some(self._outbox.settlements, _MAX_BATCH)
         for settlement in settlements:
             batch.settle(settlement.number, settlement.claim, settlement.costs)
         takes = [take for take in _some(self._takes, _MAX_BATCH) if not take.verdict.done()]
@@ -335,9 +254,9 @@ class RedisStore:
         self._put_renewals(batch)
         if not batch.count and not is_heartbeat:
             return None
-        return _Gathered(batch, packet, settlements, takes, first_take, looks, is_heartbeat)
+        return Gathered(batch, packet, settlements, takes, first_take, looks, is_heartbeat)
 
-    def _hand_out(self, gathered: _Gathered, results: Results) -> None:
+    def _hand_out(self, gathered: Gathered, results: Results) -> None:
         if gathered.packet is not None:
             self._delivered(gathered.packet)
         for settlement in gathered.settlements:
@@ -350,10 +269,10 @@ class RedisStore:
             lacks = cast("list[float]", next(answers))
             if not look.lacks.done():
                 look.lacks.set_result(lacks)
-        if self._settlements or self._takes or self._looks:
+        if self.pending or self._takes or self._looks:
             self._signal.set()
 
-    async def _send(self, gathered: _Gathered, timeout_s: float) -> Results:
+    async def _send(self, gathered: Gathered, timeout_s: float) -> Results:
         """Raises StoreAway. A store that has lost its memory is told first."""
         began_s = self._clock.now_s()
         batch, is_heartbeat = gathered.batch, gathered.is_heartbeat
@@ -368,7 +287,7 @@ class RedisStore:
         self._metrics.store_round_trip.cell().observe(self._clock.now_s() - began_s)
         return reply.results
 
-    def _decided(self, take: _Take, result: "list[float]") -> None:
+    def _decided(self, take: Take, result: "list[float]") -> None:
         refused, wait_us, *lacks = result
         for (bucket, _), lack in zip(take.claim, lacks, strict=True):
             self._note(bucket, lack)
@@ -381,9 +300,9 @@ class RedisStore:
         for bucket, _ in hold.claim:
             if bucket.is_slots:
                 self._local.take_slot(bucket)
-                self._slots[bucket.key] = bucket
+                self._seen.slot(bucket)
         if take.verdict.done():  # whoever asked is gone
-            self.settle(hold, _nothing(take.claim))
+            self.settle(hold, nothing(take.claim))
         else:
             take.verdict.set_result(hold)
 
@@ -391,20 +310,11 @@ class RedisStore:
         """What Redis knows, for the time without it, and for a Redis that has forgotten."""
         if not bucket.is_slots:
             self._local.note(bucket, lack_us)
-            self._buckets[bucket.key] = bucket
-            self._full_at_us[bucket.key] = self._clock.now_s() * 1e6 + lack_us
+            self._seen.note(bucket, lack_us, self._now_us())
 
-    def _settled(self, settlement: _Settlement) -> None:
+    def _settled(self, settlement: Settlement) -> None:
         for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
-            self._note_change(bucket, cost - held)
-
-    def _note_change(self, bucket: Bucket, units: float) -> None:
-        """Redis counts so many more: it should be told that, too, should it forget."""
-        if units and not bucket.is_slots:
-            now_us = self._clock.now_s() * 1e6
-            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
-            self._buckets[bucket.key] = bucket
-            self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
+            self._seen.change(bucket, cost - held, self._now_us())
 
     # --- without Redis
 
@@ -418,13 +328,13 @@ class RedisStore:
             self._local.shares = self._expected_processes or seen
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
-    def _give_up(self, gathered: _Gathered) -> None:
+    def _give_up(self, gathered: Gathered) -> None:
         """A batch was not answered: what it held is done otherwise, or later."""
-        self._settlements.extendleft(reversed(gathered.settlements))
+        self._outbox.put_back(gathered.settlements)
         for take in gathered.takes:
             # should Redis have granted it all the same
-            nothing = _nothing(take.claim)
-            self._queue(_Settlement(take.number, take.claim, nothing, is_held=False))
+            costs = nothing(take.claim)
+            self._queue(Settlement(take.number, take.claim, costs, is_held=False))
         for take in (*gathered.takes, *_some(self._takes, len(self._takes))):
             if take.verdict.done():
                 continue
@@ -445,16 +355,10 @@ class RedisStore:
             return verdict
         hold = Hold(number, claim, verdict.lacks, is_local=True)
         self._open[number] = hold
-        self._strays[number] = hold
-        self._spend(claim, [cost for _, cost in claim], _nothing(claim))
-        return hold
-
-    def _spend(self, claim: Claim, costs: Sequence[float], told: Sequence[float]) -> None:
-        """Remember for Redis what is spent without it, beyond what it is told already."""
-        for (bucket, _), cost, before in zip(claim, costs, told, strict=True):
-            if not bucket.is_slots and cost != before:
-                self._spent[bucket] = self._spent.get(bucket, 0.0) + cost - before
+        self._outbox.stray(hold)
+        self._outbox.spend(claim, [cost for _, cost in claim], nothing(claim))
         self._settle_soon()
+        return hold
 
     async def _recovered(self) -> bool:
         """Whether Redis answers again. What was done without it goes before the next take."""
@@ -474,71 +378,59 @@ class RedisStore:
 
     async def _deliver(self) -> None:
         """What was spent without Redis, which may be much. Raises StoreAway."""
-        packet = self._next_packet()
+        packet = self._outbox.packet()
         if packet is not None:
             batch = self._link.batch()
-            _put_packet(batch, packet)
+            packet.put_into(batch)
             if (await self._link.send(batch, _PROBE_TIMEOUT_S)).results is None:
                 raise StoreAway("restarted")
             self._delivered(packet)
 
-    async def _tell(self, timeout_s: float, settlements: Sequence[_Settlement] = ()) -> None:
+    async def _tell(self, timeout_s: float, settlements: Sequence[Settlement] = ()) -> None:
         """Tell a store without memory what this process knows. Raises StoreAway.
 
         `settlements`: those on their way, which are in no queue.
         """
         batch = self._link.batch()
-        now_us = self._clock.now_s() * 1e6
-        batch.at_least(
-            (self._buckets[key], full_at_us - now_us)
-            for key, full_at_us in self._full_at_us.items()
-            if full_at_us > now_us
-        )
+        batch.at_least(self._seen.lacks(self._now_us()))
         batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
-        batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
+        queued = (*settlements, *self._outbox.settlements)
+        batch.keep_open(one.number for one in queued if one.is_held)
         numbers: dict[str, list[str]] = {}
         for bucket, number in self._slots_held():
-            self._slots[bucket.key] = bucket
+            self._seen.slot(bucket)
             numbers.setdefault(bucket.key, []).append(number)
-        for key, bucket in (self._slots_before | self._slots).items():
-            batch.keep_slots(bucket, numbers.get(key, ()))
+        for bucket in self._seen.slots():  # where it has none left, too
+            batch.keep_slots(bucket, numbers.get(bucket.key, ()))
         await self._link.send(batch, timeout_s, is_telling=True)
 
-    def _delivered(self, packet: _Packet) -> None:
-        self._packet = None
+    def _delivered(self, packet: Packet) -> None:
+        self._outbox.delivered()
         for bucket, units in packet.spent.items():
-            self._note_change(bucket, units)
+            self._seen.change(bucket, units, self._now_us())
         for hold in packet.holds:
             hold.is_local = False
             if not hold.is_open:  # it was settled meanwhile, and that is counted: only close it
-                self._queue(_Settlement(hold.id, hold.claim, [held for _, held in hold.claim]))
+                self._queue(Settlement(hold.id, hold.claim, [held for _, held in hold.claim]))
 
     # --- queues
+
+    def _now_us(self) -> float:
+        return self._clock.now_s() * 1e6
 
     def _another(self) -> str:
         self._numbers += 1
         return str(self._numbers)
 
-    def _queue(self, settlement: _Settlement) -> None:
-        if len(self._settlements) >= MAX_QUEUED_SETTLEMENTS:
-            self._settlements.popleft()  # its tokens stay held: too few are let in, never too many
+    def _queue(self, settlement: Settlement) -> None:
+        if not self._outbox.settle(settlement):
             self._metrics.settlements_dropped.cell().add()
-        self._settlements.append(settlement)
         self._settle_soon()
 
     def _settle_soon(self) -> None:
         if self._settle_at_s is None:
             self._settle_at_s = self._clock.now_s() + _GATHER_S
             self._signal.nudge()
-
-    def _next_packet(self) -> _Packet | None:
-        """The sums that are to be sent now: those not answered yet come first."""
-        if self._packet is None and (self._spent or self._books or self._strays):
-            self._packets += 1
-            holds = list(self._strays.values())
-            self._packet = _Packet(self._packets, self._spent, self._books, holds)
-            self._spent, self._books, self._strays = {}, Books(), {}
-        return self._packet
 
     def _slots_held(self) -> Iterator[tuple[Bucket, str]]:
         """The slots that Redis has given us."""
@@ -549,12 +441,7 @@ class RedisStore:
     def _begin_renewal(self, now_s: float) -> None:
         self._renew_at_s = now_s + self._renew_every_s
         self._renewals = deque(self._slots_held())
-        self._slots_before = self._slots
-        self._slots = {bucket.key: bucket for bucket, _ in self._renewals}
-        now_us = now_s * 1e6
-        known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}
-        self._full_at_us = known
-        self._buckets = {key: self._buckets[key] for key in known}
+        self._seen.renewed((bucket for bucket, _ in self._renewals), now_s * 1e6)
 
     def _put_renewals(self, batch: Batch) -> None:
         for bucket, number in _some(self._renewals, _MAX_RENEWED):
@@ -562,19 +449,6 @@ class RedisStore:
                 batch.keep_slots(bucket, (number,))
 
 
-def _put_packet(batch: Batch, packet: _Packet) -> None:
-    batch.packet(packet.number, packet.spent.items(), packet.books.entries())
-    batch.keep_open(hold.id for hold in packet.holds)
-    for hold in packet.holds:
-        for bucket, _ in hold.claim:
-            if bucket.is_slots:
-                batch.keep_slots(bucket, (hold.id,))
-
-
 def _some(queue: deque[T], most: int) -> list[T]:
     """The first of a queue, taken out."""
     return [queue.popleft() for _ in range(min(most, len(queue)))]
-
-
-def _nothing(claim: Claim) -> list[float]:
-    return [0.0] * len(claim)

@@ -68,7 +68,7 @@ class Opened:
                     return
 
     def _has_told(self) -> bool:
-        return self.store.state is StoreState.OK and not self.store._has_work()
+        return self.store.state is StoreState.OK and not self.store._outbox
 
     def failures(self) -> set[str]:
         """The reasons that the metric tells."""

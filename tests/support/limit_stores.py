@@ -165,7 +165,7 @@ async def redis_rig(
 
 
 def _is_settled(store: LimitStore) -> bool:
-    if isinstance(store, RedisStore) and store._has_work():
+    if isinstance(store, RedisStore) and store._outbox:
         return False
     return store.state is StoreState.OK and not store.pending
 

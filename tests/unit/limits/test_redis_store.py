@@ -15,7 +15,7 @@ from redis import exceptions
 
 from gateway.clock import SystemClock
 from gateway.errors import LimiterDown
-from gateway.limits import redis_store
+from gateway.limits import redis_outbox, redis_store
 from gateway.limits.memory_store import MemoryStore
 from gateway.limits.redis_link import RedisLink
 from gateway.limits.redis_reader import RedisReader
@@ -217,7 +217,7 @@ async def test_a_hold_that_is_settled_while_it_is_handed_over_is_closed_there() 
     async with bench.store:
         hold = await bench.store.take(claim(BOTH, 1, 1))
         assert isinstance(hold, Hold)
-        packet = bench.store._next_packet()
+        packet = bench.store._outbox.packet()
         assert packet is not None
         bench.store.settle(hold, [0, 1])
         bench.failure = None
@@ -259,7 +259,7 @@ async def test_a_redis_that_forgets_again_and_again_is_done_without() -> None:
 async def test_more_settlements_than_can_be_kept_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(redis_store, "MAX_QUEUED_SETTLEMENTS", 3)
+    monkeypatch.setattr(redis_outbox, "MAX_SETTLEMENTS", 3)
     bench = Bench()
     async with bench.store:
         for number in range(5):
