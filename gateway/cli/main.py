@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli.bench import bench
 from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, simulate):
+for command in (serve, demo, check, explain, schema, bench, simulate):
     app.command()(command)
 
 
