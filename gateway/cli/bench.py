@@ -18,7 +18,6 @@ from gateway.loadtest.bench import Bench
 from gateway.loadtest.csv_file import csv_of
 from gateway.loadtest.html_page import html_of
 from gateway.loadtest.outcome import Outcome
-from gateway.loadtest.prepare import NotReady, only_model
 from gateway.loadtest.report import Report
 from gateway.loadtest.requests import Operation
 from gateway.loadtest.slo import Slo
@@ -33,6 +32,7 @@ from gateway.loadtest.table import (
 )
 from gateway.remote.address import shown
 from gateway.remote.endpoint import Endpoint
+from gateway.remote.models import NotReady, only_model
 from gateway.remote.wrong_input import WrongInput
 
 

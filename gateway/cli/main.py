@@ -12,6 +12,7 @@ import typer
 from gateway import __version__
 from gateway.cli.bench import bench
 from gateway.cli.check import check
+from gateway.cli.compare import compare
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
 from gateway.cli.schema import schema
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, bench, simulate):
+for command in (serve, demo, check, explain, schema, compare, bench, simulate):
     app.command()(command)
 
 

@@ -15,8 +15,9 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   font-variant-numeric: tabular-nums; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-table.words th, table.words td { text-align: left; overflow-wrap: anywhere; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+table.words th, table.words td { text-align: left; } table.words td { overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
   gap: 1rem; }
 svg { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px; }

@@ -7,30 +7,14 @@ load is sent, and measure the scale of synthetic prompts from the usage that com
 import random
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from gateway.loadtest.requests import Asking
 from gateway.loadtest.synthetic import Scale, scale_of, words
 from gateway.remote.answer import Answer
-from gateway.remote.endpoint import AskFailed, Endpoint
-from gateway.remote.failure import Failure
+from gateway.remote.endpoint import Endpoint
+from gateway.remote.models import NotReady, failure_words
 from gateway.remote.prompt_file import a_prompt
-from gateway.remote.wrong_input import WrongInput
 
 _FEW, _MANY = 16, 144
-_SHOWN_MODELS = 12
-
-
-class NotReady(Exception):
-    """The endpoint gave no answer that a test could be made of; the message says why."""
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +24,6 @@ class Prepared:
     asking: Asking
     scale: Scale
     notes: tuple[str, ...] = ()
-
-
-async def only_model(endpoint: Endpoint) -> str:
-    """The model of an endpoint that serves one. Raises WrongInput for several, NotReady."""
-    try:
-        listed = msgspec.json.decode(await endpoint.whole("GET", "/models"), type=_Models)
-    except AskFailed as exc:
-        raise NotReady(_words_for(exc.failure, "GET /v1/models")) from exc
-    except msgspec.DecodeError as exc:
-        raise NotReady("GET /v1/models brought no list of models: name one with --model") from exc
-    names = [model.id for model in listed.data]
-    if len(names) != 1:
-        shown = ", ".join(names[:_SHOWN_MODELS]) + (" ..." if len(names) > _SHOWN_MODELS else "")
-        raise WrongInput(f"name a model with --model; the endpoint has {shown or 'none'}")
-    return names[0]
 
 
 async def prepare(endpoint: Endpoint, asking: Asking, rng: random.Random) -> Prepared:
@@ -68,7 +37,7 @@ async def prepare(endpoint: Endpoint, asking: Asking, rng: random.Random) -> Pre
     many = few if few.failure else await _answer(endpoint, asking, words(_MANY, rng))
     for answer in (few, many):
         if answer.failure is not None:
-            raise NotReady(_words_for(answer.failure, "a first question"))
+            raise NotReady(failure_words(answer.failure, "a first question"))
     if few.usage is None or many.usage is None:
         notes.append("the endpoint gives no usage: tokens are counted as events with content")
         return Prepared(asking, Scale(), tuple(notes))
@@ -78,13 +47,3 @@ async def prepare(endpoint: Endpoint, asking: Asking, rng: random.Random) -> Pre
 
 async def _answer(endpoint: Endpoint, asking: Asking, text: str) -> Answer:
     return await endpoint.stream(asking.question(a_prompt(text), 1))
-
-
-def _words_for(failure: Failure, what: str) -> str:
-    advice = {
-        401: " (give the key with --api-key-env NAME)",
-        403: " (may this key use the model?)",
-        404: " (check the URL and --model)",
-    }.get(failure.status, "")
-    said = f"{failure.label}: {failure.message}" if failure.message else failure.label
-    return f"{what} failed: {said}{advice}"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.loadtest.prepare import NotReady, Prepared, only_model, prepare
+from gateway.loadtest.prepare import Prepared, prepare
 from gateway.loadtest.requests import Asking
 from gateway.remote.address import headers_of, origin_of
 from gateway.remote.endpoint import Endpoint
-from gateway.remote.wrong_input import WrongInput
+from gateway.remote.models import NotReady
 from tests.support.scripted_server import Peer, serving
 from tests.support.simulated import Simulated, an_engine
 
@@ -51,7 +51,7 @@ async def test_without_usage_a_word_is_a_token_and_that_is_told() -> None:
 
 async def test_what_stands_in_the_way_is_told_with_advice() -> None:
     assert "--api-key-env" in await refusal(api_key="sesame")
-    assert "check the URL and --model" in await refusal(model="other")
+    assert "check the URL and the model's name" in await refusal(model="other")
     assert (await refusal("status=503")).startswith("a first question failed: 503")
 
 
@@ -77,30 +77,3 @@ async def test_a_field_that_is_refused_is_left_out() -> None:
         found = await prepare(endpoint, Asking("m", ignores_end=True), random.Random(1))
     assert not found.asking.ignores_end
     assert "ignore_eos" in found.notes[0]
-
-
-async def test_the_only_model_needs_no_name() -> None:
-    async with an_engine() as engine, reaching(engine) as endpoint:
-        assert await only_model(endpoint) == "sim"
-
-
-async def test_of_several_one_must_be_named() -> None:
-    async with an_engine(models=("a", "b")) as engine, reaching(engine) as endpoint:
-        with pytest.raises(WrongInput, match="the endpoint has a, b"):
-            await only_model(endpoint)
-
-
-async def test_models_that_cannot_be_listed_are_told() -> None:
-    async with an_engine(api_key="sesame") as engine, reaching(engine) as endpoint:
-        with pytest.raises(NotReady, match="GET /v1/models failed: 401"):
-            await only_model(endpoint)
-
-
-async def test_a_list_that_is_none_is_told() -> None:
-    async def odd(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
-
-    async with serving(odd) as server, Endpoint(server.origin, ()) as endpoint:
-        with pytest.raises(NotReady, match="no list of models"):
-            await only_model(endpoint)
