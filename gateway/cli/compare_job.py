@@ -12,6 +12,7 @@ from gateway.quality.comparison import Comparison
 from gateway.quality.entry import Entry
 from gateway.quality.forced import Asking
 from gateway.quality.item import Item
+from gateway.quality.patient import Patient
 from gateway.quality.reader import Reader
 from gateway.quality.report import Compared, Report
 from gateway.quality.side import Target
@@ -125,4 +126,4 @@ class Job:
 def _reader(job: Job, endpoint: Endpoint, model: str) -> Reader:
     given = job.asking
     asking = Asking(model, given.operation, given.max_tokens, given.top_logprobs, given.more)
-    return Reader(endpoint, asking, max_steps=job.forced_tokens)
+    return Reader(Patient(endpoint), asking, max_steps=job.forced_tokens)

@@ -33,6 +33,11 @@ class Overhead:
     cpu_ratio: float
     warnings: tuple[str, ...]
 
+    @property
+    def is_saturated(self) -> bool:
+        """Whether it could do no more."""
+        return self.cpu_ratio > MAX_CPU_RATIO
+
 
 def overhead_of(lags_s: Sequence[float], client: ClientLoad, ttft_p50_ms: float) -> Overhead:
     """`lags_s`: of the requests; `ttft_p50_ms` says what lag matters here."""

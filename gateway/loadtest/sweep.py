@@ -1,7 +1,8 @@
 """Which rates to try, and what they say: how much an endpoint sustains, and where its knee is.
 
 No I/O. A rate is sustained when next to nothing fails, answers do not come later and later (a
-queue that grows), and the objective, where there is one, is met by most requests.
+queue that grows), and the objective, where there is one, is met by most requests. A rate at which
+the load generator itself can do no more says nothing of the endpoint, and ends the search.
 
 The knee is the rate at which power, the requests served per second over the mean time of an
 answer, is highest: beyond it latency grows faster than throughput. Source: L. Kleinrock, "Power
@@ -26,6 +27,7 @@ class Verdict(StrEnum):
     FAILURES = "failures"
     QUEUE_GROWS = "queue grows"
     OBJECTIVE_MISSED = "objective missed"
+    CLIENT_TOO_SLOW = "client too slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def judged(summary: Summary, attainment: float) -> Verdict:
     """`attainment`: the part of the requests, 0 to 1, that must meet the objective."""
     if summary.failed_ratio > MAX_FAILED_RATIO or not summary.whole:
         return Verdict.FAILURES
+    if summary.overhead.is_saturated:
+        return Verdict.CLIENT_TOO_SLOW
     if (summary.slowdown_per_s or 0.0) > MAX_SLOWDOWN_PER_S:
         return Verdict.QUEUE_GROWS
     if summary.goodput_ratio is not None and summary.goodput_ratio < attainment:

