@@ -56,7 +56,7 @@ def _shared(summary: Summary) -> list[Row]:
     ]
     if summary.differs_at is not None:
         spread = summary.differs_at
-        told = f"token {spread.p50:.0f} (median of {spread.count})"
+        told = f"at token {spread.p50 + 1:.0f} (median of {spread.count})"
         rows.append(("first difference", "", "", told, "", ""))
     if summary.kl is not None and summary.kl_spread is not None:
         rows.append(_row("KL divergence, nats a token", summary.kl, lambda nats: f"{nats:.5f}"))

@@ -14,6 +14,7 @@ import pytest
 
 from tests.engines.conftest import need
 from tests.engines.tiny_model import write_hugging_face
+from tests.support.child import a_child
 from tests.support.command import run_command
 from tests.support.engine_home import llama_quantize_binary, llamacpp_home, vllm_home
 from tests.support.real_engines import (
@@ -24,6 +25,7 @@ from tests.support.real_engines import (
     start_llama_server,
     start_vllm,
 )
+from tests.support.running import running as a_running_gateway
 from tests.support.tiny_llama import CORPUS, Matrix, build
 
 QUANTIZATIONS = ("F16", "Q8_0", "Q5_0", "Q4_0")
@@ -109,6 +111,34 @@ def test_llama_cpp_against_itself_is_the_same(
     assert told["verdict"] == "fine"
     assert figure(told, "top1") > 0.99
     assert figure(told, "kl") < 0.001
+
+
+async def test_two_tags_of_one_gateway(
+    llama_servers: Mapping[str, RealEngine], prompts: Path
+) -> None:
+    """What the engines offer beyond OpenAI's API passes through the gateway."""
+    variants = [
+        {
+            "quantization": name.lower(),
+            "engine": "llamacpp",
+            "served_model": "tiny",
+            "replicas": [{"url": llama_servers[name].url}],
+        }
+        for name in ("F16", "Q4_0")
+    ]
+    document = {"models": [{"name": "tiny", "variants": variants}]}
+    async with (
+        a_running_gateway(document) as gateway,
+        a_child(
+            "compare", "tiny:f16", "tiny:q4_0", "--url", gateway.url, "--prompts", str(prompts),
+            "--limit", "12", "--max-tokens", "48", "--json",
+        ) as child,
+    ):  # fmt: skip
+        assert await child.ended(within_s=120) == 1, child.said
+        told = json.loads(child.out)
+    assert told["b"]["way"] == "continue_final_message"
+    assert told["summary"]["known_ratio"] > 0.7
+    assert figure(told, "kl") > 0.04
 
 
 @pytest.fixture

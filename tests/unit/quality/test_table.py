@@ -27,7 +27,7 @@ def test_a_row_for_each_figure() -> None:
     assert {len(row) for row in rows} == {len(HEADERS)}
     told = {row[0]: row for row in rows}
     assert told["right answers"][1:4] == ("100.0%", "0.0%", "-100.0 pp")
-    assert told["first difference"][3] == "token 1 (median of 1)"
+    assert told["first difference"][3] == "at token 2 (median of 1)"
     assert told["top-1 agreement, tokens"][3] == "75.0%"
     assert "perplexity of A's answers" in told
     assert told["TTFT, median ms"][1:4] == ("10", "10", "1x")
