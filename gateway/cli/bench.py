@@ -249,7 +249,8 @@ def _show(report: Report, *, as_json: bool) -> None:
         typer.echo(knee_words(report))
     else:
         for test in report.tests:
-            print_table(LATENCY_HEADERS, latency_rows(test.summary))
+            if latencies := latency_rows(test.summary):
+                print_table(LATENCY_HEADERS, latencies)
             print_table(("figure", "value"), fact_rows(test))
     failed = failure_rows(report.tests)
     if failed:

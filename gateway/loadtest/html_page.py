@@ -42,7 +42,8 @@ def _parts(report: Report) -> Iterator[str]:
         yield charts(_sweep_charts(report))
     for test in report.tests:
         yield heading(test.words)
-        yield table(LATENCY_HEADERS, latency_rows(test.summary))
+        if latencies := latency_rows(test.summary):
+            yield table(LATENCY_HEADERS, latencies)
         yield table(("figure", "value"), fact_rows(test), "words")
         if not report.is_sweep:
             yield charts(_test_charts(test, report))

@@ -1,5 +1,6 @@
 """What each request of a load test asks. The n-th is the same for the same seed. No I/O."""
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,11 +67,18 @@ class FromFile:
 
     def prompt(self, number: int) -> tuple[Prompt, int | None]:
         rounds, place = divmod(number, len(self.prompts))
-        order = list(range(len(self.prompts)))
-        random.Random(f"{self.seed}:order:{rounds}").shuffle(order)
+        order = _order(f"{self.seed}:order:{rounds}", len(self.prompts))
         length = self.output_tokens
         rng = random.Random(f"{self.seed}:{number}")
         return self.prompts[order[place]], None if length is None else length.draw(rng)
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: str, count: int) -> tuple[int, ...]:
+    """Kept, since a file may have a hundred thousand prompts and a request has no time for them."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return tuple(order)
 
 
 def _of_words(source: Synthetic | Traced, tokens: int, rng: random.Random) -> Prompt:
