@@ -40,8 +40,17 @@ def test_the_same_is_no_divergence() -> None:
     assert divergence(a_position("a", a=1.0), a_position("a", a=1.0)) == 0
 
 
-def test_nothing_in_common_is_no_more_than_can_be_known() -> None:
-    assert divergence(a_position("a", a=0.9), a_position("b", b=0.9)) == 0
+def test_nothing_in_common_is_far_apart() -> None:
+    a = a_position("a", a=0.6, b=0.35)
+    b = a_position("c", c=0.6, d=0.35)
+    assert divergence(a, b) > 1.5
+    assert divergence(a_position("a", a=0.5), a_position("b", b=0.5)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_token_told_for_being_there_bounds_no_other() -> None:
+    """vLLM tells the token of a prompt beside the likeliest, however unlikely it was."""
+    b = a_position("z", c=0.6, d=0.2, z=0.001)
+    assert logprob_of(b"e", b) == pytest.approx(math.log(0.199))
 
 
 def test_agreement_is_about_the_likeliest() -> None:
@@ -54,6 +63,7 @@ def test_the_share_of_a_token() -> None:
     assert logprob_of(b"b", position) == pytest.approx(math.log(0.3))
     assert logprob_of(b"c", position) == pytest.approx(math.log(0.1))
     assert logprob_of(b"c", a_position("a", a=0.5, b=0.01)) == pytest.approx(math.log(0.01))
+    assert logprob_of(b"c", a_position("a", a=1.0)) == pytest.approx(math.log(1e-10))
     assert logprob_of(b"z", Position(b"z", -4.0, {b"a": -0.1})) == -4.0
 
 
