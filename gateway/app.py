@@ -9,7 +9,7 @@ import logging
 import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +17,22 @@ import anyio
 from fastapi import FastAPI
 
 from gateway import __version__
+from gateway.api.admin_audit import audit_router
+from gateway.api.admin_keys import keys_router
+from gateway.api.admin_limits import limits_router
+from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
 from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
 from gateway.api.openapi import document_inference
-from gateway.api.operations import admin_router, operations_router
+from gateway.api.operations import fleet_router, operations_router
 from gateway.api.problems import install_problems
 from gateway.api.readiness import Readiness
 from gateway.api.request_ids import RequestIds
 from gateway.api.tgi_info import tgi_info_router
+from gateway.auth.issuer import Issuer, open_issuer
 from gateway.clock import Clock, SystemClock
 from gateway.config.document import Document
 from gateway.config.load import load_document
@@ -38,6 +43,9 @@ from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState
+from gateway.limits.limiter import Limiter
+from gateway.limits.store import LimitStore, StoreState
+from gateway.limits.stores import open_store
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
@@ -65,6 +73,7 @@ class Gateway:
     readiness: Readiness
     books: Bookkeeper
     reloader: Reloader
+    limiter: Limiter
     clock: Clock
     document: Document
 
@@ -85,10 +94,12 @@ def build(
     upstream: Upstream | None = None,
     request_log: BytesOutput | None = None,
     cells: Cells | None = None,
+    workers: int = 1,
 ) -> Gateway:
     """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes.
 
-    `cells`: where metrics are counted together with sibling workers.
+    `cells`: where metrics are counted together with sibling workers, of which there are
+    `workers`, this one included.
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
@@ -98,6 +109,9 @@ def build(
     books = Bookkeeper(metrics, log_lines, clock)
     upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
+    store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
+    issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
+    limiter = Limiter(store, metrics, clock)
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
@@ -105,6 +119,7 @@ def build(
         attempts=Attempts(upstream, metrics, clock, _bounds(document)),
         books=books,
         retries=_retry_rules(document),
+        limiter=limiter,
         clock=clock,
         rng=rng,
     )
@@ -114,32 +129,39 @@ def build(
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.apply(catalog)
+        if issuer is not None:
+            issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
 
     reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, readiness)
+    _show_gauges(metrics, fleet, readiness, store)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
-        lifespan=_lifespan(upstream, exchange, metrics, readiness, reloader, log_lines),
+        lifespan=_lifespan(
+            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines
+        ),
     )
-    app.include_router(operations_router(readiness, fleet, metrics))
+    app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
-    app.include_router(admin_router(fleet, settings.admin_key))
+    admin_key = settings.admin_key
+    app.include_router(fleet_router(fleet, admin_key))
+    app.include_router(keys_router(fleet, issuer, clock, admin_key))
+    app.include_router(audit_router(issuer, admin_key))
+    app.include_router(limits_router(fleet, issuer, limiter, admin_key))
+    app.include_router(usage_router(store, clock, admin_key))
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     document_inference(app)
     install_problems(app)
     app.add_middleware(RequestIds)
     allow_browsers(app, document.cors.allow_origins)
-    if not document.keys:
+    if document.keys is None:
         log.warning(F.NO_KEYS)
-    if any(_has_limits(plan) for plan in document.plans):
-        log.warning(F.LIMITS_UNENFORCED)
-    return Gateway(app, inference, readiness, books, reloader, clock, document)
+    return Gateway(app, inference, readiness, books, reloader, limiter, clock, document)
 
 
 def from_environment() -> FastAPI:
@@ -159,6 +181,8 @@ def from_environment() -> FastAPI:
 def _lifespan(
     upstream: Upstream,
     exchange: Exchange,
+    store: LimitStore,
+    issuer: Issuer | None,
     metrics: Metrics,
     readiness: Readiness,
     reloader: Reloader,
@@ -169,9 +193,12 @@ def _lifespan(
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, metrics, clients)
-            async with anyio.create_task_group() as group:
+            async with store, issuer or nullcontext(), anyio.create_task_group() as group:
                 await prober.probe_all()
                 readiness.is_started = True
+                group.start_soon(store.run)
+                if issuer is not None:
+                    group.start_soon(issuer.run)
                 group.start_soon(prober.run)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
@@ -213,12 +240,9 @@ def _retry_rules(document: Document) -> RetryRules:
     )
 
 
-def _has_limits(plan: object) -> bool:
-    names = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
-    return any(getattr(plan, name) is not None for name in names)
-
-
-def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> None:
+def _show_gauges(
+    metrics: Metrics, fleet: FleetState, readiness: Readiness, store: LimitStore
+) -> None:
     def per_replica(
         read: Callable[..., float | None],
     ) -> Callable[[], Iterator[tuple[Labels, float]]]:
@@ -259,4 +283,16 @@ def _show_gauges(metrics: Metrics, fleet: FleetState, readiness: Readiness) -> N
         "1 while the configuration file is the one that serves, else 0.",
         (),
         lambda: [((), float(not readiness.config_problems))],
+    )
+    metrics.level(
+        "gateway_limit_settlements_pending",
+        "Settlements that Redis has not confirmed yet.",
+        (),
+        lambda: [((), store.pending)],
+    )
+    metrics.level(
+        "gateway_limit_store_away",
+        "Processes that cannot reach Redis and go by `on_store_failure`.",
+        (),
+        lambda: [((), float(store.state is not StoreState.OK))],
     )

@@ -29,10 +29,13 @@ class GatewayError(Exception):
     """A failure with a name. `code` None means the body's `code` is null."""
 
     status: int = 500
-    type: ClassVar[str] = "server_error"
+    type: str = "server_error"
     code: str | None = None
     source: ClassVar[Source] = Source.GATEWAY
     retry: Retry = Retry.NEVER
+    # what the SDKs are told about trying again; None: what they do by themselves is right
+    should_retry: ClassVar[bool | None] = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(
         self,
@@ -117,6 +120,13 @@ class ModelNotAllowed(_ClientFault):
     code = "model_not_allowed"
 
 
+class PlanNotFound(_ClientFault):
+    """The plan of this key is not in the configuration any more."""
+
+    status = 403
+    code = "plan_not_found"
+
+
 class ModelNotFound(_ClientFault):
     """No model of this name is served here."""
 
@@ -124,12 +134,45 @@ class ModelNotFound(_ClientFault):
     code = "model_not_found"
 
 
+class KeyNotFound(_ClientFault):
+    """The admin API was asked for a key that does not exist."""
+
+    status = 404
+    code = "key_not_found"
+
+
+class KeyConflict(_ClientFault):
+    """A key cannot be made or changed like this: its name is taken, or it is read-only."""
+
+    status = 409
+    code = "key_conflict"
+
+
 class RateLimited(_ClientFault):
-    """A bucket of the caller is empty; `retry_after_s` is the true wait."""
+    """A limit is reached; `retry_after_s` is the true wait. The message names the limit."""
 
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        public: str,
+        *,
+        type: str = "requests",  # noqa: A002  # OpenAI's name for it
+        is_for_key: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`type` is what ran out; `is_for_key`: the caller's own limit, not one of a model."""
+        super().__init__(public, retry_after_s=retry_after_s)
+        self.type = type
+        self.is_for_key = is_for_key
+
+
+class LimitTooSmall(RateLimited):
+    """The request is larger than its limit can ever hold: waiting does not help."""
+
+    should_retry = False
 
 
 class ClientGone(_ClientFault):
@@ -227,6 +270,20 @@ class DeadlineExceeded(GatewayError):
     status = 504
     code = "deadline_exceeded"
     source = Source.ENGINE
+
+
+class LimiterDown(GatewayError):
+    """The limits cannot be checked, and the operator wants no call unchecked."""
+
+    status = 503
+    code = "limits_unavailable"
+
+
+class KeysUnavailable(GatewayError):
+    """Redis, where keys made at run time are kept, does not answer."""
+
+    status = 503
+    code = "keys_unavailable"
 
 
 class NoReplica(GatewayError):

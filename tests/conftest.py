@@ -7,6 +7,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.redis_servers import RedisServer, a_redis
+
 # A gate says the same twice, on a slow machine too; `--hypothesis-profile=explore` looks further.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("gate", _PATIENT, derandomize=True)
@@ -30,5 +32,12 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "HOST", "PORT", "REDIS_URL", "LOG_LEVEL", "ADMIN_KEY"):
+    for name in ("CONFIG", "HOST", "PORT", "REDIS_URL", "LOG_LEVEL", "ADMIN_KEY", "URL"):
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis that the tests of one worker share; each test has its own names in it."""
+    with a_redis() as server:
+        yield server

@@ -1,19 +1,19 @@
 """For operators and their machines: health, readiness, metrics, and the fleet as it is."""
 
-import hmac
-
 from fastapi import APIRouter
 from pydantic import SecretStr
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.api.admin import admin_router
 from gateway.api.readiness import Readiness
-from gateway.errors import Unauthenticated
 from gateway.fleet.state import FleetState, ReplicaState
+from gateway.limits.store import LimitStore
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
-def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics) -> APIRouter:
+def operations_router(
+    readiness: Readiness, fleet: FleetState, store: LimitStore, metrics: Metrics
+) -> APIRouter:
     """`/health`, `/ready` and `/metrics`."""
     router = APIRouter(tags=["operations"])
 
@@ -23,7 +23,7 @@ def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics)
 
     @router.get("/ready", summary="200 when it can serve, 503 while starting or draining")
     async def ready() -> Response:
-        return JSONResponse(readiness.detail(fleet), 503 if readiness.reasons else 200)
+        return JSONResponse(readiness.detail(fleet, store), 503 if readiness.reasons else 200)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def prometheus() -> Response:
@@ -32,24 +32,15 @@ def operations_router(readiness: Readiness, fleet: FleetState, metrics: Metrics)
     return router
 
 
-def admin_router(fleet: FleetState, admin_key: SecretStr | None) -> APIRouter:
-    """`/admin/...`, behind the admin key alone. Without one, nothing of it can be reached."""
-    router = APIRouter(prefix="/admin", tags=["admin"])
+def fleet_router(fleet: FleetState, admin_key: SecretStr | None) -> APIRouter:
+    """`/admin/fleet`."""
+    router = admin_router(admin_key)
 
     @router.get("/fleet", summary="Every replica: condition, requests, KV cache use")
-    async def show_fleet(request: Request) -> dict[str, object]:
-        _authorize(request, admin_key)
+    async def show_fleet() -> dict[str, object]:
         return {"replicas": [_shown(state) for state in fleet]}
 
     return router
-
-
-def _authorize(request: Request, admin_key: SecretStr | None) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    wanted = "" if admin_key is None else admin_key.get_secret_value()
-    is_right = hmac.compare_digest(given.strip().encode(), wanted.encode())
-    if not wanted or scheme.lower() != "bearer" or not is_right:
-        raise Unauthenticated("this needs the admin key (GATEWAY_ADMIN_KEY)")
 
 
 def _shown(state: ReplicaState) -> dict[str, object]:

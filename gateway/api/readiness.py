@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.fleet.state import FleetState
+from gateway.limits.store import LimitStore
 
 
 @dataclass(slots=True)
@@ -25,8 +26,11 @@ class Readiness:
             return ["starting: the engines have not been asked yet"]
         return []
 
-    def detail(self, fleet: FleetState) -> dict[str, object]:
-        """What `GET /ready` tells. Engines that are away do not make the gateway unready."""
+    def detail(self, fleet: FleetState, store: LimitStore) -> dict[str, object]:
+        """What `GET /ready` tells.
+
+        Engines that are away do not make the gateway unready, nor does a Redis that is.
+        """
         models = {
             model.name: any(fleet.has_usable(variant) for variant in model.variants)
             for model in fleet.catalog.models.values()
@@ -37,5 +41,6 @@ class Readiness:
             "models": {
                 name: "ready" if usable else "no replica" for name, usable in models.items()
             },
+            "limits": {"store": store.kind, "state": store.state.value},
             "config_problems": list(self.config_problems),
         }

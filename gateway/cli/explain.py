@@ -13,6 +13,7 @@ from gateway.auth.keys import Plan
 from gateway.cli.loaded import config_path, load_catalog
 from gateway.cli.tables import print_table
 from gateway.config import access
+from gateway.config.access import RATES, Rates
 from gateway.errors import ModelNotFound
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.routing.resolve import resolve
@@ -38,7 +39,7 @@ def explain(
         return
     typer.echo(story.meaning)
     print_table(
-        ("order", "variant", "engine", "served as", "replicas", "policy", "plans"),
+        ("order", "variant", "engine", "served as", "replicas", "policy", "limits", "plans"),
         (
             (
                 str(number),
@@ -47,6 +48,7 @@ def explain(
                 row.served_model,
                 "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas),
                 row.policy,
+                "\n".join(row.limits),
                 "\n".join(row.plans),
             )
             for number, row in enumerate(story.variants, 1)
@@ -65,7 +67,10 @@ class ReplicaRow:
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """One variant that may answer. `plans`: who may use it, and what the plan limits."""
+    """One variant that may answer.
+
+    `limits`: what all callers together may use; `plans`: who may use it, and what the plan limits.
+    """
 
     variant: str
     engine: str
@@ -74,6 +79,7 @@ class VariantRow:
     weight: float | None
     timeouts: dict[str, float]
     replicas: list[ReplicaRow]
+    limits: list[str]
     plans: list[str]
 
 
@@ -114,15 +120,24 @@ def _row(catalog: Catalog, plans: Sequence[access.Plan], variant: Variant) -> Va
         weight=variant.weight,
         timeouts=variant.timeouts.model_dump(),
         replicas=[ReplicaRow(r.name, r.url, r.weight) for r in variant.replicas],
-        plans=[_limits(plan) for plan in plans if catalog.plans[plan.name].allows(variant.name)],
+        limits=[
+            f"{name}: {_limits(rates)}"
+            for name, rates in (("model", variant.model_limits), ("variant", variant.limits))
+            if rates.are_any
+        ],
+        plans=[
+            f"{plan.name} ({_limits(plan)})"
+            for plan in plans
+            if catalog.plans[plan.name].allows(variant.name)
+        ],
     )
 
 
-def _limits(plan: access.Plan) -> str:
-    given = {
-        "requests/min": plan.requests_per_minute,
-        "tokens/min": plan.tokens_per_minute,
-        "at once": plan.concurrent_requests,
-    }
-    limits = ", ".join(f"{count} {what}" for what, count in given.items() if count is not None)
-    return f"{plan.name} ({limits or 'no limits'})"
+def _limits(rates: Rates) -> str:
+    told = []
+    for rule in RATES:
+        limit, burst = getattr(rates, rule), getattr(rates.burst, rule, None)
+        if limit is not None:
+            what = rule.replace("_per_", "/").replace("concurrent_requests", "at once")
+            told.append(f"{limit} {what}" + ("" if burst is None else f" ({burst} at once)"))
+    return ", ".join(told) or "no limits"

@@ -7,6 +7,7 @@ from gateway.config.load import load_document
 from gateway.config.settings import environment, load_settings
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.limits.stores import address_problems
 from gateway.routing import POLICIES
 
 
@@ -23,4 +24,11 @@ def config_path(given: Path | None) -> Path:
 def load_catalog(path: Path) -> tuple[Document, Catalog]:
     """What is written, and what it compiles to. Raises ConfigInvalid."""
     document = load_document(path)
-    return document, compile_catalog(document, environment(), policies=POLICIES)
+    problems = address_problems(document.limits, environment())
+    try:
+        catalog = compile_catalog(document, environment(), policies=POLICIES)
+    except ConfigInvalid as invalid:
+        raise ConfigInvalid((*invalid.problems, *problems)) from invalid
+    if problems:
+        raise ConfigInvalid(problems)
+    return document, catalog

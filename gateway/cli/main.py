@@ -15,6 +15,7 @@ from gateway.cli.check import check
 from gateway.cli.compare import compare
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
+from gateway.cli.keys import keys
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (serve, demo, check, explain, schema, compare, bench, simulate):
     app.command()(command)
+app.add_typer(keys, name="keys")
 
 
 def _show_version(value: bool) -> None:

@@ -39,6 +39,11 @@ class Place:
     def files(self) -> tuple[int, ...]:
         return (self.listener, self.parent, self.counts)
 
+    @property
+    def workers(self) -> int:
+        """How many they are, this one included."""
+        return os.fstat(self.counts).st_size // SLOT_BYTES
+
     def cells(self) -> SharedCells:
         """Where this worker counts."""
         memory = memoryview(mmap.mmap(self.counts, 0))

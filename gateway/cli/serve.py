@@ -49,7 +49,10 @@ def serve(
     configure_logging(settings.log_level)
     document = load_document(path)
     cells = None if place is None else place.cells()
-    gateway = build(document, settings, config_path=path, environ=environ, cells=cells)
+    siblings = workers if place is None else place.workers
+    gateway = build(
+        document, settings, config_path=path, environ=environ, cells=cells, workers=siblings
+    )
     if place is not None:
         run(gateway, socket.socket(fileno=place.listener), place.parent)
     else:

@@ -59,8 +59,10 @@ class Document(Section):
     models: tuple[Model, ...] = Field(min_length=1, description="What clients can ask for.")
     retries: Retries = Field(Retries(), description="Trying again elsewhere.")
     plans: tuple[Plan, ...] = Field((), description="What callers may use.")
-    keys: tuple[Key, ...] = Field(
-        (), description="Who may call. Absent: no key is asked for, and a warning is logged."
+    keys: tuple[Key, ...] | None = Field(
+        None,
+        description="Who may call. Absent: no key is asked for, and a warning is logged. "
+        "An empty list: only keys that were made at run time.",
     )
     limits: Limits = Field(Limits(), description="Where limits are counted.")
     server: Server = Field(Server(), description="Bounds and deadlines towards clients.")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from gateway.config.access import Limited
 from gateway.config.base import Number, Section
 from gateway.config.secrets import Secret
 
@@ -88,6 +89,9 @@ class Variant(Section):
         "random by weight (0 where absent); the others follow in order.",
     )
     tls: Tls = Field(Tls(), description="For https replicas.")
+    limits: Limited = Field(
+        Limited(), description="What all callers together may use of this variant."
+    )
 
 
 class Model(Section):
@@ -103,6 +107,9 @@ class Model(Section):
         (), description="Other models, asked in order when no variant can answer."
     )
     timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+    limits: Limited = Field(
+        Limited(), description="What all callers together may use of this model."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -26,6 +26,9 @@ class Settings(BaseModel):
     admin_key: SecretStr | None = Field(
         None, description="The key for /admin; without one nothing of it can be reached."
     )
+    url: str = Field(
+        "http://localhost:8080", description="The gateway that `gateway keys` talks to."
+    )
 
 
 def environment() -> Mapping[str, str]:

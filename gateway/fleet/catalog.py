@@ -6,12 +6,14 @@ a catalog or every problem at once, each with its path.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from gateway.auth.keys import Caller, KeyRing, Plan
+from gateway.auth.issued import ANONYMOUS, Access
+from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
+from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
 from gateway.config.models import Timeouts
 from gateway.config.secrets import Secret
@@ -46,6 +48,8 @@ class Variant:
     weight: float | None = None
     api_key: str | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Rates = field(default_factory=Limited)
+    model_limits: Rates = field(default_factory=Limited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,24 @@ class Target:
 class Catalog:
     """Everything a running gateway needs to know of its configuration.
 
-    `names` holds every name that resolves: names, aliases, and both with a tag.
+    `plans` and `rates` hold what each plan allows and limits, by its name. `names` holds every
+    name that resolves: names, aliases, and both with a tag.
     """
 
     models: Mapping[str, Model]
     names: Mapping[str, Target]
     plans: Mapping[str, Plan]
+    rates: Mapping[str, Rates]
     keys: KeyRing = field(repr=False)
+
+    @property
+    def access(self) -> Access:
+        """What keys made at run time depend on."""
+        return Access(self.plans, self.rates, self.keys.of_file())
+
+    def with_issued(self, issued: IssuedRing) -> "Catalog":
+        """The same, with these keys beside those of the file."""
+        return replace(self, keys=self.keys.with_issued(issued))
 
 
 def compile_catalog(
@@ -118,8 +133,10 @@ class _Compiler:
         for model, path in tagged:
             self._claim_tags(model, path)
         self._check_fallbacks(compiled)
-        plans = self._plans(compiled)
-        return Catalog(compiled, self._names, plans, self._keys(plans))
+        plans = {"default": Plan("default", ("*",))} | self._plans(compiled)
+        rates: dict[str, Rates] = {"default": Rates()}
+        rates |= {plan.name: plan for plan in self._document.plans}
+        return Catalog(compiled, self._names, plans, rates, self._keys(plans, rates))
 
     def _model(self, given: models.Model, path: str) -> Model:
         if given.policy not in self._policies:
@@ -160,6 +177,8 @@ class _Compiler:
             weight=given.weight,
             api_key=self._secret(given.api_key, f"{path}.api_key"),
             timeouts=model.timeouts,
+            limits=given.limits,
+            model_limits=model.limits,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -219,11 +238,9 @@ class _Compiler:
             plans[given.name] = Plan(given.name, given.models)
         return plans
 
-    def _keys(self, plans: Mapping[str, Plan]) -> KeyRing:
-        everything = Plan("default", ("*",))
-        known = {"default": everything} | dict(plans)
-        if not self._document.keys:
-            return KeyRing({}, Caller("anonymous", known["default"]))
+    def _keys(self, plans: Mapping[str, Plan], rates: Mapping[str, Rates]) -> KeyRing:
+        if self._document.keys is None:
+            return KeyRing({}, Caller(ANONYMOUS, plans["default"], rates["default"]))
         callers: dict[bytes, Caller] = {}
         names: set[str] = set()
         for index, given in enumerate(self._document.keys):
@@ -231,17 +248,19 @@ class _Compiler:
             if given.name in names:
                 self.problems.append(f'{path}.name: the key "{given.name}" is there already')
             names.add(given.name)
-            plan = known.get(given.plan)
-            if plan is None:
-                self.problems.append(
-                    f'{path}.plan: "{given.plan}" is no plan; known: {", ".join(known)}'
-                )
+            if given.plan not in plans:
+                known = ", ".join(plans)
+                self.problems.append(f'{path}.plan: "{given.plan}" is no plan; known: {known}')
+            plan = plans.get(given.plan, plans["default"])
+            own = rates.get(given.plan, rates["default"]).overridden(given.limits)
+            for rule in own.without_rate():
+                self.problems.append(f"{path}.limits.burst.{rule}: there is no {rule} for this key")
             digest = self._digest(given, path)
             if digest in callers:
                 other = callers[digest].name
                 self.problems.append(f'{path}: this is the key of "{other}" already')
             if digest is not None:
-                callers.setdefault(digest, Caller(given.name, plan or everything))
+                callers.setdefault(digest, Caller(given.name, plan, own))
         return KeyRing(callers, None)
 
     def _digest(self, given: access.Key, path: str) -> bytes | None:

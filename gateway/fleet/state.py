@@ -6,6 +6,7 @@ every replica that stays.
 
 from collections.abc import Collection, Iterator, Sequence
 
+from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
 from gateway.fleet.catalog import Catalog, Replica, Variant
 from gateway.fleet.health import Condition, Health, after_probe
@@ -94,6 +95,10 @@ class FleetState:
                 self._by_variant[variant.name] = states
                 _start_level(states)
         self.catalog = catalog
+
+    def serve_issued(self, issued: IssuedRing) -> None:
+        """Keys made at run time have changed."""
+        self.catalog = self.catalog.with_issued(issued)
 
     def candidates(
         self, variant: Variant, tried: Collection[ReplicaState], *, only_usable: bool

@@ -1,4 +1,4 @@
-"""Settle one call, exactly once, whatever happened: lease, metrics, log line.
+"""Settle one call, exactly once, whatever happened: lease, limits, metrics, log line.
 
 The exchange tells the account what it learns; `close` is the only place where a call's end is
 recorded.
@@ -18,6 +18,7 @@ from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:
+    from gateway.limits.limiter import Reservation
     from gateway.wire.usage import Usage
 
 _NO_ROUTE = ("", "", "")
@@ -30,7 +31,10 @@ _OUTCOMES = {
 
 
 class Account:
-    """What is known of one call. Attributes are set by the exchange while it runs."""
+    """What is known of one call. Attributes are set by the exchange while it runs.
+
+    `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
+    """
 
     __slots__ = (
         "_call",
@@ -39,10 +43,11 @@ class Account:
         "_settle",
         "attempts",
         "caller",
-        "content_events",
         "failure",
         "finish_reason",
         "first_content_s",
+        "output_tokens",
+        "reservation",
         "route",
         "stream",
         "usage",
@@ -55,10 +60,11 @@ class Account:
         self._lease: Lease | None = None
         self.attempts = 0
         self.caller: str | None = None
-        self.content_events = 0
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
         self.first_content_s: float | None = None
+        self.output_tokens = 0
+        self.reservation: Reservation | None = None
         self.route = _NO_ROUTE
         self.stream = False
         self.usage: Usage | None = None
@@ -109,6 +115,10 @@ class Bookkeeper:
         ended = self._metrics.ended(account.route, outcome)
         ended.requests.add()
         ended.duration.observe(duration_s)
+        if account.reservation is not None:
+            account.reservation.settle(
+                account.usage, account.output_tokens, failure, account.attempts
+            )
         if account.attempts and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
         ttft_s = None
@@ -150,10 +160,10 @@ class Bookkeeper:
         self._log.write(line)
 
     def _count(self, account: Account) -> tuple[int | None, int | None, int]:
-        """Tokens in, out and cached; the events with content stand in for unknown tokens out."""
+        """Tokens in, out and cached; what we counted stands in for unknown tokens out."""
         usage = account.usage
         if usage is None:
-            completion = account.content_events or None
+            completion = account.output_tokens or None
             if completion:
                 self._metrics.route(account.route).output.add(completion)
             return None, completion, 0

@@ -27,8 +27,10 @@ from gateway.proxy.client import Client
 from gateway.proxy.relay import Relay
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
+from gateway.wakeup import Signal
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.http import Headers
+from gateway.wire.usage import count_output
 
 _MAX_ERROR_BYTES = 256 * 1024
 _ERROR_BODY_S = 5.0
@@ -89,7 +91,9 @@ class Attempts:
             shown = Shown(
                 ask.model, _ID_PREFIX[ask.operation] + call.request_id, int(self._clock.unix_s())
             )
-            head = ((b"x-request-id", call.request_id.encode()),)
+            head: Headers = ((b"x-request-id", call.request_id.encode()),)
+            if account.reservation is not None:
+                head += account.reservation.headers
             if ask.stream:
                 await self._stream(
                     call, ask, adapter, shown, state, response, client, account, head
@@ -98,6 +102,8 @@ class Attempts:
                 body = await response.read(self._bounds.max_answer_bytes)
                 answer = adapter.answer(ask, body, response.header, shown)
                 account.usage, account.finish_reason = answer.usage, answer.finish_reason
+                if answer.usage is None:
+                    account.output_tokens = count_output(answer.body)
                 client.respond(
                     200,
                     (*head, (b"content-type", b"application/json")),
@@ -151,7 +157,7 @@ class Attempts:
             account.first_content_s = account.first_content_s or relay.first_content_s
             account.usage = relay.stream.usage
             account.finish_reason = relay.stream.finish_reason
-            account.content_events += relay.stream.content_events
+            account.output_tokens += relay.stream.content_events
         if relay.failure is not None:
             raise _after_commit(relay.failure) if relay.is_committed else _before(relay.failure)
         client.finish()
@@ -160,7 +166,7 @@ class Attempts:
             over.clear()
             await over.wait(self._clock.now_s() + _LINGER_S, self._clock)
 
-    async def _watch(self, relay: Relay, over: "Signal", client: Client, waits: Timeouts) -> None:
+    async def _watch(self, relay: Relay, over: Signal, client: Client, waits: Timeouts) -> None:
         """Until the relay is over: deadlines and heartbeats. Wakes only when one may be due."""
         bounds = self._bounds
         started_s = self._clock.now_s()
@@ -187,41 +193,6 @@ class Attempts:
                 beat_s = now_s + bounds.heartbeat_s
             # the first content starts the idle timeout without waking us: look often enough
             await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
-
-
-class Signal:
-    """Wakes one waiting coroutine, or lets it go on at a deadline. Cheaper than an event."""
-
-    __slots__ = ("_is_set", "_waiter")
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        self._is_set = True
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Wake whoever waits, without being set."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def clear(self) -> None:
-        self._is_set = False
-
-    async def wait(self, until_s: float, clock: Clock) -> None:
-        """Return when set, or when the clock shows `until_s`."""
-        if self._is_set:
-            return
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(max(0.0, until_s - clock.now_s()), self.nudge)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
 
 
 async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> GatewayError:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 
 import anyio
 
+from gateway.auth.keys import Caller
 from gateway.clock import Clock
 from gateway.engines.adapter import EngineAdapter
 from gateway.errors import (
@@ -21,9 +22,11 @@ from gateway.errors import (
     InternalError,
     InvalidRequest,
     NoReplica,
+    RateLimited,
 )
 from gateway.fleet.catalog import Variant
 from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.attempt import Attempts
 from gateway.proxy.call import Call
@@ -35,6 +38,7 @@ from gateway.routing.resolve import resolve
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Ask
 from gateway.wire.error_body import error_headers
+from gateway.wire.http import Headers
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Exchange:
         attempts: Attempts,
         books: Bookkeeper,
         retries: RetryRules,
+        limiter: Limiter,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -62,6 +67,7 @@ class Exchange:
         self._policies = policies
         self._attempts = attempts
         self._books = books
+        self._limiter = limiter
         self._clock = clock
         self._rng = rng
 
@@ -90,12 +96,13 @@ class Exchange:
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         with Deadline(route[0].timeouts.total_s, self.loop):
-            await self._try_all(call, ask, route, client, account)
+            await self._try_all(call, ask, caller, route, client, account)
 
     async def _try_all(
         self,
         call: Call,
         ask: Ask,
+        caller: Caller,
         route: Collection[Variant],
         client: Client,
         account: Account,
@@ -103,7 +110,10 @@ class Exchange:
         tried: list[ReplicaState] = []
         failure: GatewayError | None = None
         while True:
-            state = self._pick(ask, route, tried)
+            try:
+                state = await self._reserved(ask, caller, route, tried, account)
+            except RateLimited as limited:
+                raise failure or limited from limited
             if state is None:
                 raise failure or NoReplica("no replica can take this call now")
             lease = Lease(state)
@@ -126,8 +136,41 @@ class Exchange:
             if wait_s:
                 await anyio.sleep(wait_s)
 
+    async def _reserved(
+        self,
+        ask: Ask,
+        caller: Caller,
+        route: Collection[Variant],
+        tried: Collection[ReplicaState],
+        account: Account,
+    ) -> ReplicaState | None:
+        """A replica whose limits have room for this call, and have been charged with it.
+
+        A variant whose own limits are reached is passed over like one without replicas; the
+        caller's own hold everywhere. Who is free may change while limits are asked, so a
+        replica is picked afterwards. Raises RateLimited, or LimiterDown.
+        """
+        full: list[Variant] = []
+        while True:
+            state = self._pick(ask, route, tried, full)
+            before = account.reservation
+            if state is None or (before is not None and before.covers(state.variant)):
+                return state
+            account.reservation = None
+            variant = state.variant
+            try:
+                account.reservation = await self._limiter.reserve(caller, variant, ask, before)
+            except RateLimited as limited:
+                full.append(variant)
+                if limited.is_for_key or self._pick(ask, route, tried, full) is None:
+                    raise
+
     def _pick(
-        self, ask: Ask, route: Collection[Variant], tried: Collection[ReplicaState]
+        self,
+        ask: Ask,
+        route: Collection[Variant],
+        tried: Collection[ReplicaState],
+        full: Collection[Variant],
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
         is_possible = False
@@ -136,6 +179,8 @@ class Exchange:
                 if ask.operation not in self._engines[variant.engine].operations:
                     continue
                 is_possible = True
+                if variant in full:
+                    continue
                 if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
                     return self._policies[variant.policy].pick(states, self._rng)
         if not is_possible:
@@ -146,10 +191,11 @@ class Exchange:
 def _fail(client: Client, call: Call, account: Account, failure: GatewayError) -> None:
     if not client.is_finished:  # what befalls us after a whole answer is no failure of it
         account.failure = failure
-        tell(client, call, failure)
+        reservation = account.reservation
+        tell(client, call, failure, () if reservation is None else reservation.headers)
 
 
-def tell(client: Client, call: Call, failure: GatewayError) -> None:
+def tell(client: Client, call: Call, failure: GatewayError, headers: Headers = ()) -> None:
     """Bring a failure to the client: as a status, or as an event when the answer has begun."""
     if client.is_gone:
         return
@@ -160,6 +206,7 @@ def tell(client: Client, call: Call, failure: GatewayError) -> None:
     head = (
         (b"x-request-id", call.request_id.encode()),
         (b"content-type", b"application/json"),
+        *headers,
         *error_headers(failure),
     )
     client.respond(call.dialect.status(failure), head, call.dialect.error(failure))

@@ -55,6 +55,8 @@ _ITL_S = (
     1,
     2.5,
 )
+_STORE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1)
+_RATIO = (0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8)
 
 
 Route = tuple[str, str, str]
@@ -84,6 +86,16 @@ class RouteCells:
         self.ttft = ttft
         self.inter_token = inter_token
         self.input, self.output, self.cached = tokens
+
+
+class EstimateCells:
+    """How estimates of one model's tokens compare to what was counted."""
+
+    __slots__ = ("output", "prompt")
+
+    def __init__(self, prompt: Distribution, output: Distribution) -> None:
+        self.prompt = prompt
+        self.output = output
 
 
 class Metrics:
@@ -132,6 +144,31 @@ class Metrics:
         self.transitions = new.counter(
             "gateway_replica_transitions", "Changes of a replica's state.", (*ROUTE, "state")
         )
+        self.refusals = new.counter(
+            "gateway_limit_refusals",
+            "Calls that a limit refused: whose, and which.",
+            ("scope", "limit"),
+        )
+        self.store_round_trip = new.histogram(
+            "gateway_limit_store_seconds",
+            "One question to Redis, which may be about many calls.",
+            (),
+            _STORE_S,
+        )
+        self.store_failures = new.counter(
+            "gateway_limit_store_failures", "Questions that Redis did not answer.", ("reason",)
+        )
+        self.settlements_dropped = new.counter(
+            "gateway_limit_settlements_dropped",
+            "Settlements given up because too many were waiting for Redis; their tokens stay held.",
+        )
+        self._estimates = new.histogram(
+            "gateway_token_estimate_ratio",
+            "Tokens estimated when a call came, divided by those counted when it was over.",
+            ("model", "part"),
+            _RATIO,
+        )
+        self._estimate_cells: dict[str, EstimateCells] = {}
         self._routes: dict[Route, RouteCells] = {}
         self._outcomes: dict[tuple[Route, str], OutcomeCells] = {}
 
@@ -156,6 +193,15 @@ class Metrics:
         if cells is None:
             cells = self._outcomes[route, outcome] = OutcomeCells(
                 self.requests.cell(*route, outcome), self.duration.cell(*route, outcome)
+            )
+        return cells
+
+    def estimates(self, model: str) -> EstimateCells:
+        """The cells of one model's estimates."""
+        cells = self._estimate_cells.get(model)
+        if cells is None:
+            cells = self._estimate_cells[model] = EstimateCells(
+                self._estimates.cell(model, "prompt"), self._estimates.cell(model, "output")
             )
         return cells
 

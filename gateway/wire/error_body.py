@@ -1,5 +1,7 @@
 """OpenAI's error body, and what the SDKs read beside it."""
 
+import math
+
 import msgspec
 
 from gateway.errors import ClientGone, GatewayError
@@ -26,10 +28,16 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
 
     Source: the Python and Node SDKs read `retry-after-ms` first and honour `x-should-retry`.
     """
+    headers = list(error.headers)
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.status not in (429, 503) or isinstance(error, ClientGone):
-        return []
-    wait_ms = max(1, round((1.0 if error.retry_after_s is None else error.retry_after_s) * 1000))
-    return [
-        (b"retry-after", str(-(-wait_ms // 1000)).encode()),
-        (b"retry-after-ms", str(wait_ms).encode()),
-    ]
+        return headers
+    if error.should_retry is not False:
+        wait_s = 1.0 if error.retry_after_s is None else error.retry_after_s
+        wait_ms = max(1, math.ceil(wait_s * 1000))
+        headers += [
+            (b"retry-after", str(-(-wait_ms // 1000)).encode()),
+            (b"retry-after-ms", str(wait_ms).encode()),
+        ]
+    return headers

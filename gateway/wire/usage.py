@@ -21,6 +21,24 @@ class _Reported(msgspec.Struct):
     prompt_tokens_details: _Details | None = None
 
 
+class _Said(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    text: str | None = None
+    message: _Said | None = None
+
+
+class _Answer(msgspec.Struct):
+    choices: list[_Choice] = []
+    generated_text: str | None = None
+
+
+# OpenAI's rule of thumb for English text
+_BYTES_PER_TOKEN = 4
+
+_answer = msgspec.json.Decoder(_Answer)
 _reported = msgspec.json.Decoder(_Reported | None)
 _ABSURD = 1 << 40
 
@@ -45,3 +63,16 @@ def read_usage(raw: msgspec.Raw | bytes) -> Usage | None:
         and 0 <= usage.cached_tokens < _ABSURD
     )
     return usage if is_sane else None
+
+
+def count_output(body: bytes) -> int:
+    """About how many tokens a whole answer has, for an engine that does not say."""
+    try:
+        answer = _answer.decode(body)
+    except msgspec.DecodeError:
+        return 0
+    texts = [answer.generated_text]
+    for choice in answer.choices:
+        texts += [choice.text, choice.message.content if choice.message else None]
+    size_bytes = sum(len(text.encode()) for text in texts if text)
+    return -(-size_bytes // _BYTES_PER_TOKEN)

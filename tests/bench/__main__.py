@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 if sys.platform != "linux":
@@ -20,7 +21,15 @@ if sys.platform != "linux":
 
 from rich.console import Console
 
-from tests.bench.candidates import Candidate, also, compiled, sluicegate, vllm_router
+from tests.bench.candidates import (
+    Candidate,
+    also,
+    compiled,
+    limited,
+    redis_server,
+    sluicegate,
+    vllm_router,
+)
 from tests.bench.processes import BenchFailed, Cores, allow_open_files, cores
 from tests.bench.report import as_data, line, table
 from tests.bench.rows import Row, RowName, Sizes, measure
@@ -56,6 +65,9 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         "--vllm-router",
         action="store_true",
         help="measure also vllm-router, installed from PyPI into build/ (about 130 MB)",
+    )
+    parser.add_argument(
+        "--limits", action="store_true", help="measure also with limits, in memory and in Redis"
     )
     parser.add_argument(
         "--row",
@@ -103,11 +115,15 @@ def _measure_all(chosen: argparse.Namespace, apart: Cores, rows: list[Row]) -> N
     """All candidates of a row one after the other, then the next row; then all again."""
     candidates = _candidates(chosen)
     sizes = replace(Sizes(), seconds=chosen.seconds, engine_port=chosen.engine_port)
-    for _ in range(chosen.repeat):
-        for name in chosen.row or RowName:
-            for row in measure(name, candidates, apart, sizes):
-                rows.append(row)
-                print(line(row), file=sys.stderr if chosen.json else sys.stdout, flush=True)
+    with ExitStack() as stack:
+        if chosen.limits:
+            port = stack.enter_context(redis_server(apart.work))
+            candidates += limited(port, chosen.compiled)
+        for _ in range(chosen.repeat):
+            for name in chosen.row or RowName:
+                for row in measure(name, candidates, apart, sizes):
+                    rows.append(row)
+                    print(line(row), file=sys.stderr if chosen.json else sys.stdout, flush=True)
 
 
 def _candidates(chosen: argparse.Namespace) -> list[Candidate]:

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, request_bytes
@@ -48,14 +50,31 @@ class Serving:
     port: int
 
 
+# limits that are counted and never reached
+_LIMITS = {
+    "requests_per_minute": 1_000_000_000,
+    "tokens_per_minute": 1_000_000_000,
+    "concurrent_requests": 1_000_000,
+}
+
+
 def sluicegate(
-    name: str = "sluicegate", python: str = sys.executable, path: Path | None = CHECKOUT
+    name: str = "sluicegate",
+    python: str = sys.executable,
+    path: Path | None = CHECKOUT,
+    limits: Mapping[str, object] | None = None,
+    plan: Mapping[str, object] = MappingProxyType(_LIMITS),
 ) -> Candidate:
-    """The gateway that `python` has: with `path`, the one of this checkout."""
-    document = {
+    """The gateway that `python` has: with `path`, the one of this checkout.
+
+    `limits`: how the configuration says where they are counted, by default such that are never
+    reached (`plan`); None: nothing is limited.
+    """
+    document: dict[str, object] = {
         "models": [{"name": MODEL, "engine": "vllm", "url": "{engine}"}],
-        "plans": [{"name": "default"}],
+        "plans": [{"name": "default", **({} if limits is None else plan)}],
         "keys": [{"name": "bench", "secret": {"value": "{key}"}}],
+        "limits": limits or {},
     }
     serve = ("-m", "gateway", "serve", "--config", "{folder}/gateway.yaml")
     listen = ("--host", "127.0.0.1", "--port", "{port}")
@@ -64,9 +83,21 @@ def sluicegate(
     return Candidate(name, (python, *serve, *listen), python_path=path, files=files)
 
 
-def compiled(python: str) -> Candidate:
+def compiled(
+    python: str, name: str = "compiled", limits: Mapping[str, object] | None = None
+) -> Candidate:
     """The wheel that is installed for another python."""
-    return sluicegate("compiled", str(Path(python).absolute()), None)
+    return sluicegate(name, str(Path(python).absolute()), None, limits)
+
+
+def limited(redis_port: int, compiled_python: str | None) -> Iterator[Candidate]:
+    """With limits on a request, a slot and tokens, counted in memory and in Redis."""
+    redis = {"store": "redis", "redis_url": {"value": f"redis://127.0.0.1:{redis_port}"}}
+    yield sluicegate("limits in memory", limits={"store": "memory"})
+    yield sluicegate("limits in Redis", limits=redis)
+    if compiled_python is not None:
+        yield compiled(compiled_python, "compiled, memory", {"store": "memory"})
+        yield compiled(compiled_python, "compiled, Redis", redis)
 
 
 def also(name: str, port: str, command: str) -> Candidate:
@@ -97,6 +128,18 @@ def vllm_router() -> tuple[Candidate, ...]:
     command = (str(program), *listen, "--worker-urls", "{engine}")
     simple = (*command, "--policy", "round_robin")
     return Candidate("vllm-router", command), Candidate("vllm-router round_robin", simple)
+
+
+@contextmanager
+def redis_server(on: frozenset[int]) -> Iterator[int]:
+    """The port of a Redis that shares the cores of engine and load. Raises BenchFailed."""
+    if shutil.which("redis-server") is None:
+        raise BenchFailed("--limits needs redis-server on the path")
+    port = free_port()
+    with TemporaryDirectory(prefix="bench-") as name:
+        command = ["redis-server", "--port", str(port), "--save", "", "--dir", name]
+        with started(command, on, Path(name) / "log"):
+            yield port
 
 
 @contextmanager

@@ -196,8 +196,12 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 
 def commands() -> str:
     """The help of every command, as it is printed."""
-    names = [c.callback.__name__ for c in app.registered_commands if c.callback]
-    return "\n\n".join(f"## `gateway {name}`\n\n```text\n{_help(name)}\n```" for name in names)
+    words = [[c.callback.__name__] for c in app.registered_commands if c.callback]
+    for group in app.registered_groups:
+        inner = group.typer_instance.registered_commands if group.typer_instance else []
+        names = [c.name or c.callback.__name__ for c in inner if c.callback]
+        words += [[str(group.name)], *([str(group.name), name] for name in names)]
+    return "\n\n".join(f"## `gateway {' '.join(w)}`\n\n```text\n{_help(*w)}\n```" for w in words)
 
 
 def usage() -> str:

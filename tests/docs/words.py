@@ -17,6 +17,7 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.Unauthenticated: "Send `Authorization: Bearer KEY` with a key of this gateway.",
     errors.ModelNotAllowed: "Ask for a model of `GET /v1/models`, or have it added to your plan.",
     errors.ModelNotFound: "Use a name of `GET /v1/models`; the message says what is near.",
+    errors.LimitTooSmall: "Ask for less (`max_tokens`, a shorter prompt), or have it raised.",
     errors.RateLimited: "Wait for `retry-after`, or have the plan's limits raised.",
     errors.ClientGone: "Nothing: the client hung up. Many of them suggest its timeout is short.",
     errors.EngineUnreachable: "Is the engine running, and its `url` right? "
@@ -32,8 +33,13 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.StreamStalled: "Ask again; if it happens often, look at the engine, "
     "or raise `timeouts.idle_s`.",
     errors.DeadlineExceeded: "Ask for fewer tokens, or raise `timeouts.total_s`.",
+    errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Draining: "Try again: another gateway process will answer.",
+    errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
+    errors.KeyNotFound: "`gateway keys list` shows which keys there are.",
+    errors.KeyConflict: "Do as the message says: choose another name, or change the file.",
+    errors.KeysUnavailable: "Is Redis up? Known keys go on working meanwhile.",
     errors.InternalError: "Report it with the id in the message; the log has the stack.",
     errors.ConfigInvalid: "Never sent to clients: `gateway check` lists every problem.",
 }
@@ -46,10 +52,15 @@ EVENTS: dict[str, str] = {
     "config_refused": "A changed configuration file is wrong: the old one goes on serving.",
     "replica_state": "A replica's condition has changed.",
     "no_keys_configured": "The file has no `keys`: whoever reaches the gateway may call.",
-    "limits_not_enforced": "A plan has limits that this version does not count.",
+    "limit_store_state": "Redis is away, and `on_store_failure` holds; or it is back (`ok`).",
+    "settlements_lost": "Shut down while Redis was away: so many settlements are not in it.",
     "worker_ended": "A worker process died and is replaced.",
     "workers_given_up": "Every worker died right after each start: the gateway ends.",
     "metrics_full": "More series than workers can share: new ones show one worker's.",
+    "key_store_state": "Changes of keys cannot be followed in Redis (`away`), or can again (`ok`).",
+    "key_set_aside": "A key made at run time cannot be used as it is; `reason` says why.",
+    "keys_restored": "Redis had lost its memory, and was told the keys made at run time again.",
+    "audit": "A key was created, rotated, disabled, enabled or deleted.",
     "bug": "A failure of the gateway itself, with its stack.",
 }
 
@@ -82,7 +93,10 @@ FIELDS: dict[str, str] = {
     "state": "The condition: `ready`, `loading`, `asleep`, `unhealthy` or `unknown`.",
     "problems": "Everything that is wrong with the file.",
     "models": "How many models serve.",
+    "action": "What was done to a key.",
+    "key": "The name of that key.",
     "in_flight": "Calls that still run.",
     "grace_s": "Seconds that they have.",
     "worker": "The number of a worker process, from 0.",
+    "count": "How many.",
 }

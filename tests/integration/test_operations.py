@@ -75,6 +75,7 @@ async def test_ready_says_yes_for_every_model() -> None:
         "ready": True,
         "reasons": [],
         "models": {"m": "ready"},
+        "limits": {"store": "memory", "state": "ok"},
         "config_problems": [],
     }
 

@@ -56,10 +56,12 @@ def test_with_keys_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
-def test_limits_that_are_not_counted_are_told(limit: str, caplog: pytest.LogCaptureFixture) -> None:
-    build(a_document(plans=[{"name": "p", limit: 5}]), load_settings({}), environ={})
-    assert "limits_not_enforced" in [record.getMessage() for record in caplog.records]
+def test_no_key_at_all_is_told_and_an_empty_list_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    build(a_document(), load_settings({}), environ={})
+    assert [record.getMessage() for record in caplog.records] == ["no_keys_configured"]
+    caplog.clear()
+    build(a_document(keys=[]), load_settings({}), environ={})
+    assert caplog.records == []
 
 
 def test_a_drain_is_seen_by_probes_and_by_calls() -> None:

@@ -1,12 +1,18 @@
 import pytest
 from pydantic import SecretStr
 
-from gateway.api.operations import admin_router, operations_router
+from gateway.api.operations import fleet_router, operations_router
 from gateway.api.readiness import Readiness
 from gateway.fleet.state import FleetState
+from gateway.limits.memory_store import MemoryStore
 from gateway.telemetry.metrics import Metrics
 from tests.support.asked_app import ask
 from tests.support.configs import a_catalog
+from tests.support.fake_clock import FakeClock
+
+
+def a_store() -> MemoryStore:
+    return MemoryStore(FakeClock())
 
 
 def a_fleet() -> FleetState:
@@ -14,7 +20,7 @@ def a_fleet() -> FleetState:
 
 
 async def test_health_is_a_200_whatever_happens() -> None:
-    router = operations_router(Readiness(is_draining=True), a_fleet(), Metrics())
+    router = operations_router(Readiness(is_draining=True), a_fleet(), a_store(), Metrics())
     answer = await ask(router, path="/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
@@ -23,7 +29,7 @@ async def test_health_is_a_200_whatever_happens() -> None:
     ("readiness", "status"), [(Readiness(), 503), (Readiness(is_started=True), 200)]
 )
 async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int) -> None:
-    router = operations_router(readiness, a_fleet(), Metrics())
+    router = operations_router(readiness, a_fleet(), a_store(), Metrics())
     answer = await ask(router, path="/ready")
     assert answer.status_code == status
     assert answer.json()["ready"] is (status == 200)
@@ -32,7 +38,8 @@ async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int)
 
 async def test_metrics_are_in_prometheus_words() -> None:
     metrics = Metrics()
-    answer = await ask(operations_router(Readiness(), a_fleet(), metrics), path="/metrics")
+    router = operations_router(Readiness(), a_fleet(), a_store(), metrics)
+    answer = await ask(router, path="/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert answer.content == metrics.render()
 
@@ -54,7 +61,7 @@ async def test_metrics_are_in_prometheus_words() -> None:
 async def test_the_fleet_is_shown_for_the_admin_key_alone(
     key: str | None, given: str | None, status: int
 ) -> None:
-    router = admin_router(a_fleet(), None if key is None else SecretStr(key))
+    router = fleet_router(a_fleet(), None if key is None else SecretStr(key))
     answer = await ask(router, path="/admin/fleet", key=given)
     assert answer.status_code == status
     if status == 200:

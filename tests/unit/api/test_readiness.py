@@ -2,7 +2,9 @@ from gateway.api.readiness import Readiness
 from gateway.engines.adapter import Load
 from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState
+from gateway.limits.memory_store import MemoryStore
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.fake_clock import FakeClock
 
 
 def test_nothing_is_promised_before_the_engines_were_asked() -> None:
@@ -21,9 +23,10 @@ def test_draining_is_the_reason_however_far_the_start_was() -> None:
 
 def test_a_refused_file_is_told_and_is_no_reason() -> None:
     readiness = Readiness(is_started=True, config_problems=("models: required",))
-    detail = readiness.detail(FleetState(a_catalog()))
+    detail = readiness.detail(FleetState(a_catalog()), MemoryStore(FakeClock()))
     assert detail["ready"] is True
     assert detail["config_problems"] == ["models: required"]
+    assert detail["limits"] == {"store": "memory", "state": "ok"}
 
 
 def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
@@ -33,6 +36,6 @@ def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
     states = {state.variant.name: state for state in fleet}
     for name in ("big:fp8", "small"):
         fleet.probed(states[name], Condition.LOADING, Load())
-    detail = Readiness(is_started=True).detail(fleet)
+    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
     assert detail["models"] == {"big": "ready", "small": "no replica"}
     assert detail["ready"] is True

@@ -52,7 +52,7 @@ def test_a_table_shows_the_order_and_who_may_use_it(file: Path) -> None:
     for text in ("llama:fp8", "org/llama", "r0 http://a:8000 (weight 2)", "paid (no limits)"):
         assert text in outcome.out
     assert outcome.out.index("llama:fp8") < outcome.out.index("llama:awq")
-    assert "free (60 requests/min, 2 at once)" in outcome.out
+    assert "free (60 requests/minute, 2 at once)" in outcome.out
 
 
 def test_the_same_as_data(file: Path) -> None:
@@ -63,7 +63,7 @@ def test_the_same_as_data(file: Path) -> None:
     assert first["replicas"][0] == {"name": "r0", "url": "http://a:8000", "weight": 2}
     assert first["timeouts"]["total_s"] == 900
     assert first["plans"] == ["paid (no limits)"]
-    assert last["plans"] == ["free (60 requests/min, 2 at once)", "paid (no limits)"]
+    assert last["plans"] == ["free (60 requests/minute, 2 at once)", "paid (no limits)"]
 
 
 def test_what_a_name_means(file: Path) -> None:

@@ -23,7 +23,7 @@ def test_help_names_every_command() -> None:
     outcome = run_command("--help")
     assert outcome.code == 0
     assert [line.split()[0] for line in outcome.out.partition("Commands:")[2].splitlines()[1:]] == (
-        COMMANDS
+        [*COMMANDS, "keys"]
     )
 
 

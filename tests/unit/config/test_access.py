@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.config.access import Key, Limits, Plan
+from gateway.config.access import Key, Limited, Limits, Plan, Rates
 
 
 def test_a_plan_allows_everything_without_limits_unless_it_says_otherwise() -> None:
@@ -52,3 +52,55 @@ def test_limits_are_counted_in_memory_unless_redis_is_named() -> None:
 def test_the_store_redis_needs_an_address() -> None:
     with pytest.raises(ValidationError, match="needs redis_url"):
         Limits(store="redis")
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "bursts"),
+    [
+        ({}, {"requests_per_minute": 60, "tokens_per_day": 1000}, {"requests_per_minute": 5}),
+        (
+            {"requests_per_minute": 120, "concurrent_requests": 3},
+            {"requests_per_minute": 120, "tokens_per_day": 1000, "concurrent_requests": 3},
+            {},
+        ),
+        (
+            {"requests_per_minute": 120, "burst": {"requests_per_minute": 7}},
+            {"requests_per_minute": 120, "tokens_per_day": 1000},
+            {"requests_per_minute": 7},
+        ),
+        (
+            {"burst": {"requests_per_minute": 7}},
+            {"requests_per_minute": 60, "tokens_per_day": 1000},
+            {"requests_per_minute": 7},
+        ),
+        ({"requests_per_minute": None}, {"tokens_per_day": 1000}, {}),
+    ],
+)
+def test_a_keys_own_numbers_replace_the_plans(
+    own: dict[str, Any], limits: dict[str, int], bursts: dict[str, int]
+) -> None:
+    plan = Plan.model_validate(
+        {
+            "name": "p",
+            "requests_per_minute": 60,
+            "tokens_per_day": 1000,
+            "burst": {"requests_per_minute": 5},
+        }
+    )
+    got = plan.overridden(Rates.model_validate(own))
+    assert got.model_dump(exclude_none=True, exclude={"burst"}) == limits
+    assert got.burst.model_dump(exclude_none=True) == bursts
+    assert not got.without_rate()
+
+
+def test_a_burst_needs_the_limit_that_it_belongs_to() -> None:
+    with pytest.raises(ValidationError, match=r"burst\.tokens_per_day: there is no tokens_per_day"):
+        Limited.model_validate({"requests_per_day": 5, "burst": {"tokens_per_day": 5}})
+    assert Rates.model_validate({"burst": {"tokens_per_day": 5}}).without_rate() == [
+        "tokens_per_day"
+    ]
+
+
+def test_whether_anything_is_limited() -> None:
+    assert not Rates().are_any
+    assert Rates(tokens_per_hour=1).are_any

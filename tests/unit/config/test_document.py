@@ -9,7 +9,7 @@ from tests.support.configs import a_document
 def test_one_model_is_a_whole_configuration() -> None:
     document = a_document()
     assert document.retries.max_attempts == 3
-    assert document.keys == ()
+    assert document.keys is None
     assert document.plans == ()
     assert document.cors.allow_origins == ()
 

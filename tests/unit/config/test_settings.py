@@ -12,6 +12,7 @@ def test_without_variables_there_are_defaults() -> None:
     assert settings.config is None
     assert settings.redis_url is None
     assert settings.admin_key is None
+    assert settings.url == "http://localhost:8080"
 
 
 def test_every_variable_is_read() -> None:
@@ -23,10 +24,12 @@ def test_every_variable_is_read() -> None:
             "GATEWAY_REDIS_URL": "redis://r",
             "GATEWAY_LOG_LEVEL": "debug",
             "GATEWAY_ADMIN_KEY": "s3cret",
+            "GATEWAY_URL": "http://gateway:1",
         }
     )
     assert settings.config == "gateway.yaml"
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 9000, "debug")
+    assert settings.url == "http://gateway:1"
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://r"
     assert settings.admin_key is not None

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ConfigInvalid
+from gateway.auth.issued import created, ring_of, standing
+from gateway.config.access import Rates
+from gateway.errors import ConfigInvalid, Unauthenticated
 from gateway.wire.http import Origin
 from tests.support.configs import a_catalog, a_model, a_variant
 
@@ -216,6 +218,25 @@ def test_without_plans_the_default_plan_is_everything() -> None:
     assert catalog.keys.caller(b"Bearer s").plan.is_unrestricted
 
 
+def test_keys_made_at_run_time_stand_beside_those_of_the_file() -> None:
+    catalog = a_catalog(
+        plans=[{"name": "p", "requests_per_minute": 5}],
+        keys=[{"name": "filed", "plan": "p", "secret": {"value": "s"}}],
+    )
+    access = catalog.access
+    assert set(access.plans) == set(access.rates) == {"default", "p"}
+    assert access.rates["p"].requests_per_minute == 5
+    assert list(access.file_keys) == ["filed"]
+    key, secret = created("team", "p", Rates(), 0.0)
+    issued = ring_of([standing(key, access)], lambda: 0.0, is_known=True)
+    both = catalog.with_issued(issued)
+    assert both.keys.caller(f"Bearer {secret}".encode()).plan is catalog.plans["p"]
+    assert both.keys.caller(b"Bearer s") is access.file_keys["filed"]
+    assert both.models is catalog.models
+    with pytest.raises(Unauthenticated):
+        catalog.keys.caller(f"Bearer {secret}".encode())
+
+
 def test_a_key_is_given_by_its_secret_or_its_digest() -> None:
     digest = hashlib.sha256(b"two").hexdigest()
     catalog = a_catalog(
@@ -265,3 +286,45 @@ def test_a_certificate_authority_must_be_there(tmp_path: Path) -> None:
     ca_file.touch()
     replica = a_catalog(model).models["m"].variants[0].replicas[0]
     assert replica.origin.ca_file == str(ca_file)
+
+
+def test_a_key_may_have_numbers_of_its_own() -> None:
+    catalog = a_catalog(
+        plans=[{"name": "p", "requests_per_minute": 60, "tokens_per_day": 9}],
+        keys=[
+            {
+                "name": "k",
+                "plan": "p",
+                "secret": {"value": "s"},
+                "limits": {"requests_per_minute": 5, "tokens_per_day": None},
+            },
+            {"name": "l", "plan": "p", "secret": {"value": "t"}},
+        ],
+    )
+    own = catalog.keys.caller(b"Bearer s").rates
+    assert own.model_dump(exclude_none=True, exclude={"burst"}) == {"requests_per_minute": 5}
+    assert catalog.keys.caller(b"Bearer t").rates.tokens_per_day == 9
+    assert catalog.rates["p"].requests_per_minute == 60
+
+
+def test_a_burst_without_its_limit_is_told_at_the_key() -> None:
+    keys = [{"name": "k", "sha256": "a" * 64, "limits": {"burst": {"tokens_per_day": 5}}}]
+    assert problems(keys=keys) == (
+        "keys[0].limits.burst.tokens_per_day: there is no tokens_per_day for this key",
+    )
+
+
+def test_an_empty_list_of_keys_lets_nobody_in() -> None:
+    with pytest.raises(Unauthenticated):
+        a_catalog(keys=[]).keys.caller(None)
+
+
+def test_models_and_variants_have_limits() -> None:
+    model = a_model(
+        "m",
+        limits={"tokens_per_minute": 5},
+        variants=[a_variant("fp8", limits={"concurrent_requests": 2})],
+    )
+    (variant,) = a_catalog(model).models["m"].variants
+    assert variant.model_limits.tokens_per_minute == 5
+    assert variant.limits.concurrent_requests == 2

@@ -1,9 +1,12 @@
+import hashlib
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.auth.keys import Caller, IssuedRing, IssuedSecret, Plan
 from gateway.engines.adapter import Load
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.fleet.health import Condition
@@ -191,3 +194,16 @@ def test_one_turn_behind_is_no_reason_to_lose_it() -> None:
     Lease(first)
     fleet.apply(fleet.catalog)
     assert (first.turns, second.turns) == (1, 0)
+
+
+def test_keys_made_at_run_time_are_served_and_the_numbers_stay() -> None:
+    fleet, (first, _) = a_fleet()
+    lease = Lease(first)
+    caller = Caller("team", Plan("p", ("*",)))
+    digest = hashlib.sha256(b"sk").digest()
+    ring = IssuedRing({digest: IssuedSecret(caller, math.inf)}, lambda: 0.0, is_known=True)
+    fleet.serve_issued(ring)
+    assert fleet.catalog.keys.caller(b"Bearer sk") is caller
+    assert first.in_flight == 1
+    assert next(iter(fleet)) is first
+    lease.release()

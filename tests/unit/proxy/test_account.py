@@ -130,7 +130,7 @@ def test_tokens_are_those_that_the_engine_counted() -> None:
     books = Books()
     account = books.open()
     account.attempt(Lease(books.state))
-    account.content_events = 99
+    account.output_tokens = 99
     account.usage = Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2)
     account.close()
     assert [cell.value for cell in _tokens(books)] == [7, 3, 2]
@@ -143,7 +143,7 @@ def test_without_a_count_the_events_stand_in_for_tokens(events: int) -> None:
     books = Books()
     account = books.open()
     account.attempt(Lease(books.state))
-    account.content_events = events
+    account.output_tokens = events
     account.close()
     assert [cell.value for cell in _tokens(books)] == [0, events, 0]
     assert books.line.get("completion_tokens") == (events or None)

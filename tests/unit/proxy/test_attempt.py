@@ -1,6 +1,5 @@
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -23,7 +22,7 @@ from gateway.errors import (
 from gateway.fleet.state import FleetState, Lease
 from gateway.proxy import attempt
 from gateway.proxy.account import Account
-from gateway.proxy.attempt import Attempts, Signal, StreamBounds
+from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.proxy.relay import HEARTBEAT
@@ -86,7 +85,7 @@ async def test_a_stream_reaches_the_client_with_its_head() -> None:
     assert bench.client.headers[b"content-type"].startswith(b"text/event-stream")
     assert bench.client.headers[b"x-request-id"] == b"id"
     assert bench.client.is_finished
-    assert (bench.account.content_events, bench.account.finish_reason) == (1, "stop")
+    assert (bench.account.output_tokens, bench.account.finish_reason) == (1, "stop")
 
 
 @pytest.mark.parametrize(("streams", "first_byte_s"), [(True, 7), (False, math.inf)])
@@ -155,7 +154,7 @@ async def test_a_break_is_curable_until_content_has_reached_the_client(
     await bench.failure(kind)
     assert bench.client.has_started is (WORD in pieces)
     assert not bench.client.is_finished
-    assert bench.account.content_events == pieces.count(WORD)
+    assert bench.account.output_tokens == pieces.count(WORD)
 
 
 async def test_an_engine_that_sends_nothing_is_silent() -> None:
@@ -201,32 +200,3 @@ async def test_the_end_of_the_body_is_waited_for_a_moment(monkeypatch: pytest.Mo
     bench = Bench(streamed(WORD, STOP, DONE, ends=False))
     await bench.run()
     assert bench.client.is_finished
-
-
-async def test_a_signal_that_was_set_is_not_waited_for() -> None:
-    signal = Signal()
-    signal.set()
-    with anyio.fail_after(1):
-        await signal.wait(math.inf, SystemClock())
-
-
-@pytest.mark.parametrize("wake", [Signal.set, Signal.nudge])
-async def test_a_signal_wakes_who_waits_and_nothing_else(wake: Callable[[Signal], None]) -> None:
-    signal, clock = Signal(), SystemClock()
-    signal.nudge()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(signal.wait, clock.now_s() + 5, clock)
-        await anyio.lowlevel.checkpoint()
-        wake(signal)
-        wake(signal)
-    assert signal._waiter is None
-
-
-async def test_a_signal_lets_go_at_its_deadline() -> None:
-    signal, clock = Signal(), SystemClock()
-    with anyio.fail_after(1):
-        await signal.wait(clock.now_s() - 1, clock)
-    signal.set()
-    signal.clear()
-    with anyio.fail_after(1):
-        await signal.wait(clock.now_s(), clock)

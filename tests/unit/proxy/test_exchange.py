@@ -21,6 +21,8 @@ from gateway.errors import (
 )
 from gateway.fleet.health import Condition, Health
 from gateway.fleet.state import FleetState
+from gateway.limits.limiter import Limiter
+from gateway.limits.memory_store import MemoryStore
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.call import Call
@@ -66,6 +68,8 @@ class Bench:
         self.lines = bytearray()
         self.metrics = Metrics()
         self.books = Bookkeeper(self.metrics, RequestLog(self), self.clock)
+        self.store = MemoryStore(self.clock)
+        self.limiter = Limiter(self.store, self.metrics, self.clock)
         variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
         timeouts = document.pop("timeouts", {})
         model = a_model("m", variants=[variant], timeouts=timeouts)
@@ -78,6 +82,7 @@ class Bench:
             attempts=Attempts(self.upstream, self.metrics, self.clock, StreamBounds()),
             books=self.books,
             retries=RetryRules(max_attempts=3, backoff_s=0.002),
+            limiter=self.limiter,
             clock=self.clock,
             rng=random.Random(0),
         )
@@ -329,3 +334,143 @@ def test_nothing_is_told_to_a_client_that_is_gone(failure: GatewayError) -> None
     bench.client.is_gone = True
     tell(bench.client, bench.call(), failure)
     assert not bench.client.has_started
+
+
+LIMITED: dict[str, Any] = {
+    "plans": [
+        {
+            "name": "default",
+            "requests_per_minute": 60,
+            "tokens_per_minute": 6000,
+            "concurrent_requests": 2,
+        }
+    ]
+}
+
+
+def lacks(bench: Bench) -> dict[str, float]:
+    """What is taken of each limit: in seconds of filling up, or slots."""
+    now_us = bench.clock.now_s() * 1e6
+    rate = {key: (at - now_us) / 1e6 for key, at in bench.store.known().items()}
+    return rate | bench.store._slots
+
+
+async def test_an_answer_costs_what_the_engine_counted() -> None:
+    bench = Bench(whole(), **LIMITED)
+    await bench.run()
+    assert lacks(bench) == {
+        "key/anonymous/requests_per_minute": 1,
+        "key/anonymous/tokens_per_minute": pytest.approx(0.06),
+    }
+    headers = bench.client.headers
+    assert headers[b"x-ratelimit-remaining-requests"] == b"59"
+    assert headers[b"x-ratelimit-limit-tokens"] == b"6000"
+
+
+async def test_an_answer_without_usage_costs_what_we_count() -> None:
+    said = WHOLE[: WHOLE.index(b',"usage"')] + b"}"
+    bench = Bench(FakeResponse(200, [said]), **LIMITED)
+    await bench.run()
+    prompt = 1  # of `[]`
+    assert lacks(bench)["key/anonymous/tokens_per_minute"] == pytest.approx((prompt + 1) / 100)
+
+
+async def test_a_stream_has_the_headers_too() -> None:
+    bench = Bench(stream(), **LIMITED)
+    await bench.run(streams=True)
+    assert bench.client.headers[b"x-ratelimit-reset-requests"] == b"1s"
+    assert lacks(bench)["key/anonymous/requests_per_minute"] == 1
+
+
+async def test_a_failure_costs_nothing_and_tells_what_was_left() -> None:
+    bench = Bench(EngineFault("x"), EngineFault("x"), **LIMITED)
+    line = await bench.run()
+    assert line["status"] == 502
+    assert lacks(bench) == {}
+    assert bench.client.headers[b"x-ratelimit-remaining-requests"] == b"59"
+
+
+async def test_a_reached_limit_is_told_and_no_engine_is_asked() -> None:
+    bench = Bench(plans=[{"name": "default", "tokens_per_minute": 300}])
+    bench.store.note(bench.limiter.buckets_of(bench.fleet.catalog.keys.caller(None))[0], 60e6)
+    line = await bench.run()
+    assert (line["status"], line["error_code"], line["attempts"]) == (429, "rate_limit_exceeded", 0)
+    assert bench.error["type"] == "tokens"
+    assert bench.client.headers[b"retry-after-ms"].isdigit()
+    assert bench.client.headers[b"x-ratelimit-remaining-tokens"] == b"0"
+    assert bench.upstream.sent == []
+
+
+async def test_a_call_larger_than_its_limit_is_not_to_be_tried_again() -> None:
+    bench = Bench(plans=[{"name": "default", "tokens_per_minute": 10}])
+    line = await bench.run()
+    assert line["status"] == 429
+    assert bench.client.headers[b"x-should-retry"] == b"false"
+    assert b"retry-after" not in bench.client.headers
+
+
+def limited_variants(*script: FakeResponse | Exception, **more: Any) -> Bench:
+    """A bench whose model has a variant that is used up, and another."""
+    bench = Bench(*script)
+    used_up = a_variant("a", "http://a.test:80", limits={"requests_per_day": 1})
+    other = a_variant("b", "http://b.test:80", **more)
+    bench.fleet.apply(a_catalog(a_model("m", variants=[used_up, other])))
+    return bench
+
+
+async def test_a_variant_whose_limit_is_reached_is_passed_over() -> None:
+    bench = limited_variants(whole(), whole())
+    assert (await bench.run())["variant"] == "m:a"
+    bench.client = FakeClient()
+    await bench.exchange.run(bench.call(), bench.client)
+    assert [line["variant"] for line in bench.settled()] == ["m:a", "m:b"]
+    assert bench.client.status == 200
+
+
+async def test_when_all_variants_are_used_up_the_call_is_refused() -> None:
+    bench = limited_variants(whole(), whole(), limits={"requests_per_day": 1})
+    for _ in range(3):
+        bench.client = FakeClient()
+        await bench.exchange.run(bench.call(), bench.client)
+    assert [line["status"] for line in bench.settled()] == [200, 200, 429]
+    assert 'everybody who uses "m:b" on requests per day' in bench.error["message"]
+
+
+async def test_the_limits_go_with_the_call_to_another_variant() -> None:
+    bench = limited_variants(EngineUnreachable("x"), whole(), limits={"requests_per_day": 5})
+    line = await bench.run()
+    assert line["variant"] == "m:b"
+    assert list(lacks(bench)) == ["variant/m:b/requests_per_day"]
+
+
+async def test_a_failure_is_told_when_the_next_variant_is_used_up() -> None:
+    bench = limited_variants(
+        whole(), whole(), EngineUnreachable("away"), limits={"requests_per_day": 1}
+    )
+    bench.fleet.apply(
+        a_catalog(
+            a_model(
+                "m",
+                variants=[
+                    a_variant("a", "http://a.test:80"),
+                    a_variant("b", "http://b.test:80", limits={"tokens_per_minute": 1}),
+                ],
+            )
+        )
+    )
+    bench.upstream = FakeUpstream(EngineUnreachable("away"))
+    bench.exchange._attempts._upstream = bench.upstream
+    line = await bench.run()
+    assert (line["status"], line["error_code"]) == (502, "engine_unreachable")
+    assert lacks(bench) == {}
+
+
+async def test_a_slot_is_held_while_the_engine_answers() -> None:
+    bench = Bench(stream(WORD, ends=False), plans=[{"name": "default", "concurrent_requests": 2}])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.exchange.run, bench.call(streams=True), bench.client)
+        while not bench.client.body:
+            await anyio.lowlevel.checkpoint()
+        assert lacks(bench) == {"key/anonymous/concurrent_requests": 1}
+        tasks.cancel_scope.cancel()
+    assert lacks(bench) == {}

@@ -22,11 +22,16 @@ NAMES = {
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
     "gateway_replica_transitions": ("counter", {*ROUTE, "state"}),
+    "gateway_limit_refusals": ("counter", {"scope", "limit"}),
+    "gateway_limit_store_failures": ("counter", {"reason"}),
+    "gateway_limit_settlements_dropped": ("counter", set()),
     "gen_ai_server_request_duration_seconds": ("histogram", {*ROUTE, "outcome", "le"}),
     "gen_ai_server_time_to_first_token_seconds": ("histogram", {*ROUTE, "le"}),
     "gateway_inter_token_latency_seconds": ("histogram", {*ROUTE, "le"}),
+    "gateway_limit_store_seconds": ("histogram", {"le"}),
+    "gateway_token_estimate_ratio": ("histogram", {"model", "part", "le"}),
 }
-# OpenTelemetry's bounds for these two; no convention covers the third
+# OpenTelemetry's bounds for these two; no convention covers the others
 BOUNDS = {
     "gen_ai_server_request_duration_seconds": [0.01 * 2**power for power in range(14)],
     "gen_ai_server_time_to_first_token_seconds": [
@@ -36,6 +41,12 @@ BOUNDS = {
     "gateway_inter_token_latency_seconds": [
         *(0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
         *(0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5),
+    ],
+    "gateway_limit_store_seconds": [
+        *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1),
+    ],
+    "gateway_token_estimate_ratio": [
+        *(0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8),
     ],
 }
 
@@ -62,6 +73,11 @@ def used() -> Metrics:
     metrics.attempts.cell(*A_ROUTE, "ok")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready")
+    metrics.refusals.cell("key", "tokens_per_minute")
+    metrics.store_failures.cell("timeout")
+    metrics.settlements_dropped.cell()
+    metrics.store_round_trip.cell()
+    metrics.estimates("m")
     return metrics
 
 
@@ -95,7 +111,7 @@ def test_the_buckets_are_those_that_dashboards_know(name: str) -> None:
     *bounds, last = (
         float(sample.labels["le"])
         for sample in scraped(used())[name].samples
-        if sample.name == f"{name}_bucket"
+        if sample.name == f"{name}_bucket" and sample.labels.get("part") in (None, "prompt")
     )
     assert bounds == pytest.approx(BOUNDS[name])
     assert last == float("inf")

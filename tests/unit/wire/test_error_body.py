@@ -10,6 +10,7 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     InvalidRequest,
+    LimitTooSmall,
     NoReplica,
     RateLimited,
 )
@@ -43,7 +44,7 @@ def test_a_message_may_hold_anything() -> None:
         (None, b"1", b"1000"),
         (2.0, b"2", b"2000"),
         (0.25, b"1", b"250"),
-        (1.0004, b"1", b"1000"),
+        (1.0004, b"2", b"1001"),
         (1.001, b"2", b"1001"),
         (0.0, b"1", b"1"),
         (-3.0, b"1", b"1"),
@@ -69,3 +70,12 @@ def test_everything_that_may_pass_says_when_to_come_back(error: GatewayError) ->
 @pytest.mark.parametrize("error", [InvalidRequest("no"), InternalError("no"), ClientGone("left")])
 def test_what_will_not_pass_by_waiting_says_nothing(error: GatewayError) -> None:
     assert error_headers(error) == []
+
+
+def test_what_waiting_does_not_help_is_not_to_be_tried_again() -> None:
+    error = LimitTooSmall("too large", retry_after_s=3)
+    error.headers = ((b"x-ratelimit-limit-tokens", b"5"),)
+    assert error_headers(error) == [
+        (b"x-ratelimit-limit-tokens", b"5"),
+        (b"x-should-retry", b"false"),
+    ]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.usage import Usage, read_usage
+from gateway.wire.usage import Usage, count_output, read_usage
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,19 @@ def test_counts_that_cannot_be_true_are_unknown(field: str, count: int) -> None:
 def test_any_bytes_are_read_or_unknown(reported: bytes) -> None:
     usage = read_usage(reported)
     assert usage is None or usage.prompt_tokens >= 0
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"choices":[{"message":{"content":"12345678"}}]}', 2),
+        (b'{"choices":[{"text":"1234"},{"text":"12345"}]}', 3),
+        (b'{"choices":[{"message":{"content":null}},{}]}', 0),
+        (b'{"choices":[{"message":null}]}', 0),
+        (b'{"generated_text":"\xc3\xa4\xc3\xa4\xc3\xa4"}', 2),
+        (b'{"data":[]}', 0),
+        (b"[]", 0),
+    ],
+)
+def test_output_that_nobody_counted_is_measured(body: bytes, tokens: int) -> None:
+    assert count_output(body) == tokens

@@ -1,0 +1,580 @@
+"""Limits that all processes share, in Redis: exact while it answers, fair while it does not.
+
+Requests that come together are decided together: one script call at a time, with everything that
+has gathered since the last. Settlements wait a few milliseconds for company.
+
+What Redis knows, this process knows a little too: after each answer it notes how far the touched
+buckets are from full. When Redis is away the memory store goes on from there and each process
+enforces its share (`local`), or everything passes (`allow`), or nothing (`deny`). When it is back
+it is told what was spent meanwhile, and if it has lost its memory, what it should remember.
+
+Nothing is lost or done twice: an operation whose answer did not come is given up for good
+(`redis_link`), settlements are queued until they are answered and each hold is settled once, and
+sums travel in numbered packets.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import ClassVar, Final, Self, TypeVar, cast
+
+import anyio
+
+from gateway.clock import Clock
+from gateway.errors import LimiterDown
+from gateway.limits.books import Books
+from gateway.limits.bucket import Bucket, lack_after_us
+from gateway.limits.memory_store import MemoryStore
+from gateway.limits.redis_batch import Batch, Results
+from gateway.limits.redis_link import RedisLink, StoreAway
+from gateway.limits.redis_reader import RedisReader
+from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
+from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.telemetry.metrics import Metrics
+from gateway.wakeup import Signal
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED_SETTLEMENTS: Final = 100_000
+_MAX_BATCH = 256
+_MAX_RENEWED = 1000
+_GATHER_S = 0.005
+_LEAST_TIMEOUT_S = 0.01
+_PROBE_S = 0.05
+_MAX_PROBE_S = 1.0
+# opening a connection takes longer than a request may wait
+_PROBE_TIMEOUT_S = 1.0
+_CLOSE_S = 2.0
+
+Verdict = Hold | Refusal
+T = TypeVar("T")
+
+
+class _Take:
+    __slots__ = ("claim", "number", "queued_s", "verdict")
+
+    def __init__(self, number: str, claim: Claim, queued_s: float) -> None:
+        self.number = number
+        self.claim = claim
+        self.queued_s = queued_s
+        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+
+class _Settlement:
+    """`is_held`: it was granted for certain; else it is taken back in case it was."""
+
+    __slots__ = ("claim", "costs", "is_held", "number")
+
+    def __init__(
+        self, number: str, claim: Claim, costs: Sequence[float], *, is_held: bool = True
+    ) -> None:
+        self.number = number
+        self.claim = claim
+        self.costs = costs
+        self.is_held = is_held
+
+
+class _Packet:
+    """Sums on their way; sent again under the same number until they are answered.
+
+    `holds` are those whose cost is among what was spent: from then on they are Redis's.
+    """
+
+    def __init__(
+        self, number: int, spent: dict[Bucket, float], books: Books, holds: Sequence[Hold]
+    ) -> None:
+        self.number = number
+        self.spent = spent
+        self.books = books
+        self.holds = holds
+
+
+class _Look:
+    __slots__ = ("buckets", "lacks")
+
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        self.buckets = buckets
+        self.lacks: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
+
+
+class _Gathered:
+    """What goes to Redis at one time; `first_take` is where the takes are among its results."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        packet: _Packet | None,
+        settlements: Sequence[_Settlement],
+        takes: Sequence[_Take],
+        first_take: int,
+        looks: Sequence[_Look],
+        is_heartbeat: bool,
+    ) -> None:
+        self.batch = batch
+        self.packet = packet
+        self.settlements = settlements
+        self.takes = takes
+        self.first_take = first_take
+        self.looks = looks
+        self.is_heartbeat = is_heartbeat
+
+
+class RedisStore:
+    """A `LimitStore` in Redis. `local` is what stands in for it."""
+
+    kind: ClassVar[str] = "redis"
+
+    def __init__(
+        self,
+        link: RedisLink,
+        local: MemoryStore,
+        metrics: Metrics,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        on_failure: StoreState,
+        expected_processes: int | None,
+        timeout_s: float,
+        lease_s: float,
+        close: Callable[[], Awaitable[None]],
+        reader: RedisReader,
+    ) -> None:
+        """`expected_processes` None: those that Redis has seen. `close` closes the connections.
+
+        `reader`: for the admin's view.
+        """
+        self.state = StoreState.OK
+        self._link = link
+        self._local = local
+        self._metrics = metrics
+        self._clock = clock
+        self._rng = rng
+        self._on_failure = on_failure
+        self._expected_processes = expected_processes
+        self._least_shares = local.shares
+        self._close = close
+        self._reader = reader
+        self._timeout_s = timeout_s
+        self._renew_every_s = lease_s / 3
+        self._renew_at_s = 0.0
+        self._renewals: deque[tuple[Bucket, str]] = deque()
+        self._signal = Signal()
+        self._settle_at_s: float | None = None
+        self._takes: deque[_Take] = deque()
+        self._settlements: deque[_Settlement] = deque()
+        self._looks: deque[_Look] = deque()
+        self._open: dict[str, Hold] = {}
+        self._strays: dict[str, Hold] = {}
+        self._numbers = 0
+        self._packets = 0
+        self._packet: _Packet | None = None
+        self._spent: dict[Bucket, float] = {}
+        self._books = Books()
+        self._buckets: dict[str, Bucket] = {}
+        self._full_at_us: dict[str, float] = {}
+        # where slots were held of late, which an older memory may still hold: since the last
+        # renewal, and since the one before
+        self._slots: dict[str, Bucket] = {}
+        self._slots_before: dict[str, Bucket] = {}
+
+    @property
+    def pending(self) -> int:
+        """Settlements that Redis has not confirmed yet."""
+        return len(self._settlements)
+
+    # --- what requests do
+
+    async def take(self, claim: Claim) -> Verdict:
+        self._numbers += 1
+        number = str(self._numbers)
+        if self.state is not StoreState.OK:
+            return self._without_redis(number, claim)
+        take = _Take(number, claim, self._clock.now_s())
+        self._takes.append(take)
+        self._signal.set()
+        try:
+            return await take.verdict
+        except asyncio.CancelledError:
+            # it may have been granted in this very turn; later is seen by whoever would tell
+            told = take.verdict
+            if told.done() and not told.cancelled() and told.exception() is None:
+                verdict = told.result()
+                if isinstance(verdict, Hold):
+                    self.settle(verdict, _nothing(claim))
+            raise
+
+    def settle(self, hold: Hold, costs: Sequence[float]) -> None:
+        if not hold.is_open:
+            return
+        hold.is_open = False
+        self._open.pop(hold.id, None)
+        if hold.is_local:
+            self._strays.pop(hold.id, None)
+            self._local.adjust(hold.claim, costs)
+            self._spend(hold.claim, costs, [held for _, held in hold.claim])
+        else:
+            self._local.adjust(hold.claim, costs, weight=1)
+            self._queue(_Settlement(hold.id, hold.claim, costs))
+
+    async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
+        if self.state is not StoreState.OK:
+            return await self._local.lacks(buckets)
+        look = _Look(buckets)
+        self._looks.append(look)
+        self._signal.set()
+        return await look.lacks
+
+    def record(self, usage: Usage) -> None:
+        self._books.add(usage)
+        self._settle_soon()
+
+    async def holds(self, slots: Bucket) -> Sequence[OpenHold]:
+        if self.state is StoreState.OK:
+            with contextlib.suppress(LimiterDown):
+                return await self._reader.holds(slots)
+        return await self._local.holds(slots)
+
+    async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
+        return await self._reader.usage(first_day, last_day, caller)
+
+    # --- what happens beside them
+
+    async def __aenter__(self) -> Self:
+        await self._recovered()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            while self._has_work():
+                if not (await self._recovered() and await self._dispatch()):
+                    await asyncio.sleep(_PROBE_S)
+        if self._settlements:
+            log.error(F.SETTLEMENTS_LOST, extra={F.COUNT: len(self._settlements)})
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await self._close()
+
+    async def run(self) -> None:
+        pause_s = _PROBE_S
+        while True:
+            try:
+                if self.state is StoreState.OK:
+                    await self._signal.wait(self._next_s(), self._clock)
+                    if await self._dispatch():
+                        pause_s = _PROBE_S
+                else:
+                    await asyncio.sleep(self._rng.uniform(pause_s / 2, pause_s))
+                    pause_s = min(_MAX_PROBE_S, pause_s * 2)
+                    await self._recovered()
+            except Exception:  # the task's outermost edge: limits go on without
+                log.exception(F.BUG)
+                self._lose("bug")
+                await asyncio.sleep(_MAX_PROBE_S)
+
+    def _has_work(self) -> bool:
+        return bool(self._settlements or self._books or self._spent or self._strays or self._packet)
+
+    def _next_s(self) -> float:
+        """When there is something to send, if nothing comes before."""
+        if self._renewals:
+            return self._clock.now_s()
+        due_s = self._renew_at_s
+        return due_s if self._settle_at_s is None else min(due_s, self._settle_at_s)
+
+    async def _dispatch(self) -> bool:
+        """Send what has gathered, and tell everybody what came of it. Whether Redis answered."""
+        now_s = self._clock.now_s()
+        gathered = self._gather(now_s)
+        if gathered is None:
+            return True
+        timeout_s = self._timeout_s
+        if gathered.takes:  # who waited for the batch before has less time left for this one
+            timeout_s = max(_LEAST_TIMEOUT_S, timeout_s - (now_s - gathered.takes[0].queued_s))
+        results: Results | None = None
+        try:
+            results = await self._send(gathered, timeout_s)
+        except StoreAway as away:
+            self._lose(away.reason)
+        finally:
+            if results is None:
+                self._give_up(gathered)
+        if results is None:
+            return False
+        self._hand_out(gathered, results)
+        return True
+
+    def _gather(self, now_s: float) -> _Gathered | None:
+        """What is to be sent now, taken from the queues; None when there is nothing."""
+        self._signal.clear()
+        self._settle_at_s = None
+        is_heartbeat = now_s >= self._renew_at_s
+        if is_heartbeat:
+            self._begin_renewal(now_s)
+        batch = self._link.batch()
+        packet = self._next_packet()
+        if packet is not None:  # first: what is spent already counts for the takes
+            _put_packet(batch, packet)
+        settlements = _some(self._settlements, _MAX_BATCH)
+        for settlement in settlements:
+            batch.settle(settlement.number, settlement.claim, settlement.costs)
+        takes = [take for take in _some(self._takes, _MAX_BATCH) if not take.verdict.done()]
+        first_take = batch.count
+        for take in takes:
+            batch.take(take.number, take.claim)
+        looks = _some(self._looks, _MAX_BATCH)
+        for look in looks:
+            batch.look(look.buckets)
+        self._put_renewals(batch)
+        if not batch.count and not is_heartbeat:
+            return None
+        return _Gathered(batch, packet, settlements, takes, first_take, looks, is_heartbeat)
+
+    def _hand_out(self, gathered: _Gathered, results: Results) -> None:
+        if gathered.packet is not None:
+            self._delivered(gathered.packet)
+        for settlement in gathered.settlements:
+            if settlement.is_held:
+                self._settled(settlement)
+        answers = iter(results[gathered.first_take :])
+        for take in gathered.takes:
+            self._decided(take, cast("list[float]", next(answers)))
+        for look in gathered.looks:
+            lacks = cast("list[float]", next(answers))
+            if not look.lacks.done():
+                look.lacks.set_result(lacks)
+        if self._settlements or self._takes or self._looks:
+            self._signal.set()
+
+    async def _send(self, gathered: _Gathered, timeout_s: float) -> Results:
+        """Raises StoreAway. A store that has lost its memory is told first."""
+        began_s = self._clock.now_s()
+        batch, is_heartbeat = gathered.batch, gathered.is_heartbeat
+        reply = await self._link.send(batch, timeout_s, is_heartbeat=is_heartbeat)
+        if reply.results is None:
+            left_s = began_s + timeout_s - self._clock.now_s()
+            await self._tell(left_s, gathered.settlements)
+            left_s = began_s + timeout_s - self._clock.now_s()
+            reply = await self._link.send(batch, left_s, is_heartbeat=is_heartbeat)
+        if reply.results is None:
+            raise StoreAway("restarted")
+        self._metrics.store_round_trip.cell().observe(self._clock.now_s() - began_s)
+        return reply.results
+
+    def _decided(self, take: _Take, result: "list[float]") -> None:
+        refused, wait_us, *lacks = result
+        for (bucket, _), lack in zip(take.claim, lacks, strict=True):
+            self._note(bucket, lack)
+        if refused:
+            if not take.verdict.done():
+                take.verdict.set_result(Refusal(take.claim, lacks, int(refused) - 1, wait_us))
+            return
+        hold = Hold(take.number, take.claim, lacks)
+        self._open[hold.id] = hold
+        for bucket, _ in hold.claim:
+            if bucket.is_slots:
+                self._local.take_slot(bucket)
+                self._slots[bucket.key] = bucket
+        if take.verdict.done():  # whoever asked is gone
+            self.settle(hold, _nothing(take.claim))
+        else:
+            take.verdict.set_result(hold)
+
+    def _note(self, bucket: Bucket, lack_us: float) -> None:
+        """What Redis knows, for the time without it, and for a Redis that has forgotten."""
+        if not bucket.is_slots:
+            self._local.note(bucket, lack_us)
+            self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = self._clock.now_s() * 1e6 + lack_us
+
+    def _settled(self, settlement: _Settlement) -> None:
+        for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
+            self._note_change(bucket, cost - held)
+
+    def _note_change(self, bucket: Bucket, units: float) -> None:
+        """Redis counts so many more: it should be told that, too, should it forget."""
+        if units and not bucket.is_slots:
+            now_us = self._clock.now_s() * 1e6
+            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
+            self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
+
+    # --- without Redis
+
+    def _lose(self, reason: str) -> None:
+        """Redis is away: from now on we do without."""
+        self._metrics.store_failures.cell(reason).add()
+        self._renew_at_s = 0.0
+        if self.state is StoreState.OK:
+            self.state = self._on_failure
+            seen = max(self._least_shares, self._link.alive)
+            self._local.shares = self._expected_processes or seen
+            log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
+
+    def _give_up(self, gathered: _Gathered) -> None:
+        """A batch was not answered: what it held is done otherwise, or later."""
+        self._settlements.extendleft(reversed(gathered.settlements))
+        for take in gathered.takes:
+            # should Redis have granted it all the same
+            nothing = _nothing(take.claim)
+            self._queue(_Settlement(take.number, take.claim, nothing, is_held=False))
+        for take in (*gathered.takes, *_some(self._takes, len(self._takes))):
+            if take.verdict.done():
+                continue
+            try:
+                take.verdict.set_result(self._without_redis(self._another(), take.claim))
+            except LimiterDown as down:
+                take.verdict.set_exception(down)
+        for look in (*gathered.looks, *_some(self._looks, len(self._looks))):
+            if not look.lacks.done():
+                look.lacks.set_result([self._local.lack(bucket) for bucket in look.buckets])
+
+    def _without_redis(self, number: str, claim: Claim) -> Verdict:
+        """Raises LimiterDown."""
+        if self._on_failure is StoreState.DENY:
+            raise LimiterDown("the limits cannot be checked now, try again", retry_after_s=1.0)
+        verdict = self._local.decide(claim, is_forced=self._on_failure is StoreState.ALLOW)
+        if isinstance(verdict, Refusal):
+            return verdict
+        hold = Hold(number, claim, verdict.lacks, is_local=True)
+        self._open[number] = hold
+        self._strays[number] = hold
+        self._spend(claim, [cost for _, cost in claim], _nothing(claim))
+        return hold
+
+    def _spend(self, claim: Claim, costs: Sequence[float], told: Sequence[float]) -> None:
+        """Remember for Redis what is spent without it, beyond what it is told already."""
+        for (bucket, _), cost, before in zip(claim, costs, told, strict=True):
+            if not bucket.is_slots and cost != before:
+                self._spent[bucket] = self._spent.get(bucket, 0.0) + cost - before
+        self._settle_soon()
+
+    async def _recovered(self) -> bool:
+        """Whether Redis answers again. What was done without it goes before the next take."""
+        try:
+            reply = await self._link.send(self._link.batch(), _PROBE_TIMEOUT_S)
+            if reply.results is None:
+                await self._tell(_PROBE_TIMEOUT_S)
+            await self._deliver()
+        except StoreAway as away:
+            self._lose(away.reason)
+            return False
+        if self.state is not StoreState.OK:
+            self.state = StoreState.OK
+            log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value})
+        self._signal.set()
+        return True
+
+    async def _deliver(self) -> None:
+        """What was spent without Redis, which may be much. Raises StoreAway."""
+        packet = self._next_packet()
+        if packet is not None:
+            batch = self._link.batch()
+            _put_packet(batch, packet)
+            if (await self._link.send(batch, _PROBE_TIMEOUT_S)).results is None:
+                raise StoreAway("restarted")
+            self._delivered(packet)
+
+    async def _tell(self, timeout_s: float, settlements: Sequence[_Settlement] = ()) -> None:
+        """Tell a store without memory what this process knows. Raises StoreAway.
+
+        `settlements`: those on their way, which are in no queue.
+        """
+        batch = self._link.batch()
+        now_us = self._clock.now_s() * 1e6
+        batch.at_least(
+            (self._buckets[key], full_at_us - now_us)
+            for key, full_at_us in self._full_at_us.items()
+            if full_at_us > now_us
+        )
+        batch.keep_open(number for number, hold in self._open.items() if not hold.is_local)
+        batch.keep_open(one.number for one in (*settlements, *self._settlements) if one.is_held)
+        numbers: dict[str, list[str]] = {}
+        for bucket, number in self._slots_held():
+            self._slots[bucket.key] = bucket
+            numbers.setdefault(bucket.key, []).append(number)
+        for key, bucket in (self._slots_before | self._slots).items():
+            batch.keep_slots(bucket, numbers.get(key, ()))
+        await self._link.send(batch, timeout_s, is_telling=True)
+
+    def _delivered(self, packet: _Packet) -> None:
+        self._packet = None
+        for bucket, units in packet.spent.items():
+            self._note_change(bucket, units)
+        for hold in packet.holds:
+            hold.is_local = False
+            if not hold.is_open:  # it was settled meanwhile, and that is counted: only close it
+                self._queue(_Settlement(hold.id, hold.claim, [held for _, held in hold.claim]))
+
+    # --- queues
+
+    def _another(self) -> str:
+        self._numbers += 1
+        return str(self._numbers)
+
+    def _queue(self, settlement: _Settlement) -> None:
+        if len(self._settlements) >= MAX_QUEUED_SETTLEMENTS:
+            self._settlements.popleft()  # its tokens stay held: too few are let in, never too many
+            self._metrics.settlements_dropped.cell().add()
+        self._settlements.append(settlement)
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        if self._settle_at_s is None:
+            self._settle_at_s = self._clock.now_s() + _GATHER_S
+            self._signal.nudge()
+
+    def _next_packet(self) -> _Packet | None:
+        """The sums that are to be sent now: those not answered yet come first."""
+        if self._packet is None and (self._spent or self._books or self._strays):
+            self._packets += 1
+            holds = list(self._strays.values())
+            self._packet = _Packet(self._packets, self._spent, self._books, holds)
+            self._spent, self._books, self._strays = {}, Books(), {}
+        return self._packet
+
+    def _slots_held(self) -> Iterator[tuple[Bucket, str]]:
+        """The slots that Redis has given us."""
+        for number, hold in self._open.items():
+            if not hold.is_local:
+                yield from ((bucket, number) for bucket, _ in hold.claim if bucket.is_slots)
+
+    def _begin_renewal(self, now_s: float) -> None:
+        self._renew_at_s = now_s + self._renew_every_s
+        self._renewals = deque(self._slots_held())
+        self._slots_before = self._slots
+        self._slots = {bucket.key: bucket for bucket, _ in self._renewals}
+        now_us = now_s * 1e6
+        known = {key: full_us for key, full_us in self._full_at_us.items() if full_us > now_us}
+        self._full_at_us = known
+        self._buckets = {key: self._buckets[key] for key in known}
+
+    def _put_renewals(self, batch: Batch) -> None:
+        for bucket, number in _some(self._renewals, _MAX_RENEWED):
+            if number in self._open:
+                batch.keep_slots(bucket, (number,))
+
+
+def _put_packet(batch: Batch, packet: _Packet) -> None:
+    batch.packet(packet.number, packet.spent.items(), packet.books.entries())
+    batch.keep_open(hold.id for hold in packet.holds)
+    for hold in packet.holds:
+        for bucket, _ in hold.claim:
+            if bucket.is_slots:
+                batch.keep_slots(bucket, (hold.id,))
+
+
+def _some(queue: deque[T], most: int) -> list[T]:
+    """The first of a queue, taken out."""
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
+
+
+def _nothing(claim: Claim) -> list[float]:
+    return [0.0] * len(claim)
