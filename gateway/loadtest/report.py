@@ -47,7 +47,7 @@ class Report:
     def warnings(self) -> tuple[str, ...]:
         """What makes figures doubtful, each thing once, with the test it was seen in."""
         return tuple(
-            f"{one.words}: the client was the bottleneck: {warning}"
+            f"{one.words}: the client may have been the bottleneck: {warning}"
             for one in self.tests
             for warning in one.summary.overhead.warnings
         ) + tuple(
