@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli.bench import bench
 from gateway.cli.check import check
+from gateway.cli.compare import compare
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
 from gateway.cli.keys import keys
@@ -28,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, simulate):
+for command in (serve, demo, check, explain, schema, compare, bench, simulate):
     app.command()(command)
 app.add_typer(keys, name="keys")
 
