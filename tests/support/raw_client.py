@@ -11,7 +11,7 @@ from anyio.abc import SocketStream
 
 from tests.support.running import Running
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ class Peer:
 
     async def send(self, *pieces: bytes) -> None:
         """Write; returns when the other side has room for more."""
+        if self._writer.transport.is_closing():  # uvloop takes it for a mistake of ours
+            raise ConnectionResetError
         self._writer.write(b"".join(pieces))
         await self._writer.drain()
 

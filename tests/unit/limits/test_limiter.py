@@ -272,9 +272,12 @@ def test_headers_show_the_tightest_limit_of_each_kind() -> None:
         tokens_per_hour=3600,
         concurrent_requests=2,
     )
-    headers = dict(headers_for(some, [30e6, 8640e6, 0, 3500e6, 1]))
+    headers = dict(headers_for(some, [50e6, 8640e6, 0, 3500e6, 1]))
     assert headers[b"x-ratelimit-limit-requests"] == b"10"
     assert headers[b"x-ratelimit-remaining-requests"] == b"9"
     assert headers[b"x-ratelimit-limit-tokens"] == b"3600"
     assert headers[b"x-ratelimit-remaining-tokens"] == b"100"
     assert headers_for(some[-1:], [1]) == ()
+    headers = dict(headers_for(some, [55e6, 8640e6, 59e6, 0, 1]))
+    assert headers[b"x-ratelimit-limit-requests"] == b"60"
+    assert headers[b"x-ratelimit-limit-tokens"] == b"600"
