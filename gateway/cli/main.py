@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
+from gateway.cli.plan import plan
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, simulate):
+for command in (serve, demo, check, explain, schema, plan, simulate):
     app.command()(command)
 
 

@@ -36,6 +36,7 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.Draining: "Try again: another gateway process will answer.",
     errors.InternalError: "Report it with the id in the message; the log has the stack.",
     errors.ConfigInvalid: "Never sent to clients: `gateway check` lists every problem.",
+    errors.PlanInvalid: "Never sent to clients: `gateway plan` says what is possible.",
 }
 
 # log events: when it is written
