@@ -28,6 +28,10 @@ _INDEX = "model.safetensors.index.json"
 _NOT_WEIGHTS = ("consolidated", "adapter_")
 
 
+class NotSeen(PlanInvalid):
+    """The model's description is not within reach: nothing can be said of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundModel:
     """A model, where it was found, its files' size, and the type of a .gguf file."""
@@ -149,7 +153,7 @@ def _cached(name: str, environ: Mapping[str, str]) -> Path | None:
 def _from_hub(name: str, environ: Mapping[str, str]) -> FoundModel:
     looked = f'"{name}" is no file or folder, and not in the Hugging Face cache'
     if environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        raise PlanInvalid(f"{looked}; HF_HUB_OFFLINE keeps the Hub from being asked")
+        raise NotSeen(f"{looked}; HF_HUB_OFFLINE keeps the Hub from being asked")
     hub = environ.get("HF_ENDPOINT", HUB).rstrip("/")
     token = environ.get("HF_TOKEN")
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -158,16 +162,16 @@ def _from_hub(name: str, environ: Mapping[str, str]) -> FoundModel:
         with httpx.Client(timeout=HUB_WAIT_S, headers=headers, follow_redirects=True) as client:
             answer = client.get(f"{url}/config.json")
             if answer.status_code in (401, 403):
-                raise PlanInvalid(
+                raise NotSeen(
                     f"{looked}; the Hub wants to know who asks: accept the model's terms there "
                     "and set HF_TOKEN"
                 )
             if answer.status_code != 200:
-                raise PlanInvalid(f"{looked}; the Hub answers {answer.status_code}")
+                raise NotSeen(f"{looked}; the Hub answers {answer.status_code}")
             model = read_architecture(_json(answer.content, f"{name}/config.json"))
             return FoundModel(model, f"model: {name} on the Hub", _weigh_hub(client, url))
     except httpx.HTTPError as exc:
-        raise PlanInvalid(
+        raise NotSeen(
             f"{looked}; the Hub cannot be reached ({type(exc).__name__}): give the path of a "
             "config.json"
         ) from exc

@@ -1,8 +1,8 @@
 """`gateway plan`: will this model fit on these GPUs, with how much room for whom?"""
 
 import json
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from gateway.sizing.deployment import Deployment, Engine
 from gateway.sizing.gpus import find_gpu
 from gateway.sizing.plan import Plan
 from gateway.sizing.planner import plans
-from gateway.sizing.report import one_plan, start_command, summary, table
+from gateway.sizing.report import one_plan, plan_data, start_command, summary, table
 
 
 def plan(
@@ -117,14 +117,8 @@ def plan(
     _print(model, made)
 
 
-def _data(made: Plan, found: FoundModel) -> dict[str, Any]:
-    data = asdict(made)
-    for key, value in data.items():
-        if isinstance(value, float):
-            data[key] = round(value, 4)
-    data["kv_cache_gib_range"] = [round(bound, 4) for bound in made.kv_cache_gib_range]
-    data["sources"] = [found.source, *made.sources]
-    return data
+def _data(made: Plan, found: FoundModel) -> dict[str, object]:
+    return plan_data(replace(made, sources=[found.source, *made.sources]))
 
 
 def _print(model: str, made: list[Plan]) -> None:

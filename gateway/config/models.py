@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.config.base import Number, Section
+from gateway.config.deploy import Deploy
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
@@ -88,6 +89,9 @@ class Variant(Section):
         "random by weight (0 where absent); the others follow in order.",
     )
     tls: Tls = Field(Tls(), description="For https replicas.")
+    deploy: Deploy | None = Field(
+        None, description="What its engines run on: planned, and refused if it cannot start."
+    )
 
 
 class Model(Section):
@@ -125,5 +129,5 @@ class Model(Section):
 
 
 SHORT_FORM = frozenset(
-    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls"}
+    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls", "deploy"}
 )

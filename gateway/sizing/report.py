@@ -1,7 +1,8 @@
-"""Plans as text for people: one line about the deployment, and the rows of tables."""
+"""Plans as data, and as text for people: one line of what it is about, and rows of tables."""
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from gateway.sizing.deployment import Engine
 from gateway.sizing.plan import Plan
@@ -11,6 +12,16 @@ HEADERS = (
     "KV cache\nGiB", "KV cache\ntokens", "sequences\nat once", "longest\nthat fits",
     "tokens/s\nat most", "accuracy loss",
 )  # fmt: skip
+
+
+def plan_data(plan: Plan) -> dict[str, object]:
+    """Every field under its name; sizes to a tenth of a MiB."""
+    data: dict[str, object] = {
+        key: round(value, 4) if isinstance(value, float) else value
+        for key, value in asdict(plan).items()
+    }
+    data["kv_cache_gib_range"] = [round(bound, 4) for bound in plan.kv_cache_gib_range]
+    return data
 
 
 def summary(model: str, plan: Plan) -> str:
