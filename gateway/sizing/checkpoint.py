@@ -106,7 +106,7 @@ def _compressed(config: Mapping[str, Any]) -> Quantization:
         return _eight_bit_floats(block[0] if isinstance(block, list) and block else 0)
     if is_float:
         name = "mxfp4" if group == 32 else "nvfp4"
-        return replace(find_quantization(name), parts=LINEAR)
+        return replace(find_quantization(name), parts=LINEAR, group=group)
     if bits == 8:
         return replace(
             find_quantization("int8"), vllm="", bits=8 + (16 / group if group > 0 else 0)

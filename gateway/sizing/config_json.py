@@ -122,7 +122,10 @@ def _rope_elements(keys: Keys, hidden: int) -> int:
         return 0
     heads = keys.number("num_attention_heads")
     width = keys.number("qk_rope_head_dim", keys.number("head_dim", max(1, hidden // heads)))
-    return (longest(keys) or 0) * width
+    share = keys.find("partial_rotary_factor") or keys.find("rotary_pct") or 1
+    # one table more where layers with a window turn at a speed of their own
+    tables = 2 if keys.find("rope_local_base_freq") else 1
+    return int((longest(keys) or 0) * width * float(share)) * tables
 
 
 def _other_embeddings(keys: Keys, kind: str, hidden: int, layers: int) -> int:

@@ -40,6 +40,7 @@ _GEMMA3 = Family(
         "max_position_embeddings": 131072,
         "sliding_window": 4096,
         "sliding_window_pattern": 6,
+        "rope_local_base_freq": 10000.0,
     },
     windows="pattern",
 )

@@ -138,7 +138,6 @@ QUANTIZATIONS: tuple[Quantization, ...] = (
         parts=frozenset({Part.EXPERTS}),
         vllm="",
         capability=(8, 0),
-        group=32,
         loss="none where it was trained so (gpt-oss); else as other 4-bit formats",
         loss_source="gpt-oss model card",
         note="experts only: needs a checkpoint in MXFP4",

@@ -78,6 +78,11 @@ class VllmVersion:
         return self._since(15)
 
     @property
+    def follows_cache_scheme(self) -> bool:
+        """A checkpoint that asks for an 8-bit KV cache gets it without --kv-cache-dtype."""
+        return self._since(14)
+
+    @property
     def samples_with_flashinfer(self) -> bool:
         return self._since(21)
 

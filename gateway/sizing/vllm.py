@@ -10,7 +10,7 @@ Source: vLLM 0.33 `v1/worker/gpu_worker.py` (determine_available_memory) and
 
 from dataclasses import dataclass
 
-from gateway.sizing.activation import Batch, peak_bytes, runner_bytes
+from gateway.sizing.activation import Batch, encoder_bytes, peak_bytes, runner_bytes
 from gateway.sizing.architecture import Architecture
 from gateway.sizing.cache_types import find_cache_type
 from gateway.sizing.checkpoint import cache_is_eight_bits
@@ -41,6 +41,7 @@ class Budget:
     graphs: Range
     cache: float
     block_bytes: int
+    unsure_activation: float
 
     @property
     def blocks(self) -> int:
@@ -51,7 +52,7 @@ class Budget:
         graphs = self.graphs if counts_graphs else Range(0, 0, 0)
         less = self.overhead.high - self.overhead.likely + graphs.high - graphs.likely
         more = self.overhead.likely - self.overhead.low + graphs.likely - graphs.low
-        unsure = 0.05 * self.activation + 0.002 * self.weights
+        unsure = self.unsure_activation + 0.002 * self.weights
         return max(0.0, self.cache - less - unsure), max(0.0, self.cache + more + unsure)
 
 
@@ -151,7 +152,8 @@ def cache_options(
     width = kind.element_bytes
     is_packed = kind.is_packed_latent
     if width is None:
-        width = 1.0 if cache_is_eight_bits(model) else batch.element_bytes
+        is_eight = version.follows_cache_scheme and cache_is_eight_bits(model)
+        width = 1.0 if is_eight else batch.element_bytes
     if any(getattr(mixer, "index_dim", 0) for mixer in model.mixers):
         # sparse attention reads a packed format, unless 16 bits are asked for
         is_packed = wanted.kv_cache_dtype not in ("bfloat16", "float16")
@@ -202,7 +204,9 @@ def _budgets(
         if version.counts_graphs:
             cache -= graphs.likely
         block = stage_block_bytes(model, cut, stage.span) if cut else 0
-        made.append(Budget(stage, weights, activation, overhead, graphs, cache, block))
+        # what an encoder takes depends on its processor, which config.json does not tell
+        unsure = 0.05 * activation + 0.5 * max(encoder_bytes(model, batch))
+        made.append(Budget(stage, weights, activation, overhead, graphs, cache, block, unsure))
     return made
 
 

@@ -37,7 +37,7 @@ def test_a_checkpoint_that_says_nothing_is_not_quantized() -> None:
         ({"quant_method": "fp8"}, "fp8", 8, 0),
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8", 8 + 32 / 128**2, 128),
         ({"quant_method": "fbgemm_fp8"}, "fp8", 8, 0),
-        ({"quant_method": "mxfp4"}, "mxfp4", 4.25, 32),
+        ({"quant_method": "mxfp4"}, "mxfp4", 4.25, 0),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes", 4.5, 0),
         ({"quant_method": "bitsandbytes", "load_in_4bit": False}, "bitsandbytes", 8, 0),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, "nvfp4", 4.5, 16),

@@ -86,6 +86,8 @@ def test_a_model_without_positions_has_no_limit_and_no_rotations() -> None:
 def test_rotations_are_kept_for_every_position() -> None:
     assert a_model().rope_elements == 131072 * 128
     assert a_model("deepseek-v3").rope_elements == 163840 * 64
+    assert a_model("gemma-3-4b").rope_elements == 131072 * 256 * 2
+    assert a_model("phi-2", partial_rotary_factor=0.4).rope_elements == 2048 * 32
 
 
 def test_learned_positions_and_embeddings_of_layers_are_weights() -> None:

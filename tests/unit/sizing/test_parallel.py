@@ -44,6 +44,10 @@ def test_groups_of_scales_stay_together() -> None:
         check_parallel(a_model("qwen3-30b-a3b"), 8, 1, find_quantization("awq"))
 
 
+def test_experts_in_mxfp4_are_padded_and_so_need_not_divide() -> None:
+    check_parallel(a_model("gpt-oss-120b"), 8, 1, find_quantization("mxfp4"))
+
+
 def test_states_are_divided_by_channels() -> None:
     model = a_model("nemotron-h-8b", mamba_num_heads=24, num_attention_heads=32)
     with pytest.raises(PlanInvalid, match="does not divide 24 channels"):

@@ -219,7 +219,31 @@ def test_layers_that_share_a_cache_are_not_counted() -> None:
 
 
 def test_a_checkpoint_may_bring_its_own_cache_type() -> None:
+    config = {
+        "quant_method": "compressed-tensors",
+        "config_groups": {"a": {"weights": {"num_bits": 8, "type": "float"}}},
+        "kv_cache_scheme": {"num_bits": 8, "type": "float"},
+    }
+    model = a_model(quantization_config=config)
+    sizes = [
+        plans(model, a_deployment(engine_version=version))[0].kv_cache_bytes_per_token
+        for version in ("0.12", "0.19")
+    ]
+    assert sizes == [131_072, 65_536]
+
+
+def test_float32_keys_are_twice_as_wide() -> None:
     assert planned("llama-3.1-8b", dtype="float32").kv_cache_bytes_per_token == 262_144
+
+
+def test_an_encoder_makes_the_plan_less_sure() -> None:
+    blind, seeing = planned("qwen2.5-7b"), planned("qwen2.5-vl-7b")
+    assert _width(seeing) > 2 * _width(blind)
+
+
+def _width(made: Plan) -> float:
+    low, high = made.kv_cache_gib_range
+    return high - low
 
 
 def test_a_batch_is_no_longer_than_its_sequences_may_be() -> None:
