@@ -52,8 +52,7 @@ def _method(config: Mapping[str, Any], model: Architecture) -> Quantization:
         case "gptq" | "auto-gptq" | "gptq-marlin" | "auto-round" | "intel/auto-round":
             return _grouped("gptq", config.get("bits", 4), config, zero=4)
         case "fp8" | "fbgemm-fp8" | "deepseek-v4-fp8":
-            block = config.get("weight_block_size")
-            return _eight_bit_floats(block[0] if isinstance(block, list) and block else 0)
+            return _eight_bit_floats(_first(config.get("weight_block_size")))
         case "compressed-tensors":
             return _compressed(config)
         case "mxfp4" | "gpt-oss-mxfp4":
@@ -74,10 +73,18 @@ def _method(config: Mapping[str, Any], model: Architecture) -> Quantization:
             )
 
 
+def _whole(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _first(block: object) -> int:
+    """The first size of a block, which is square; 0 when there is none."""
+    return max(0, _whole(block[0], 0)) if isinstance(block, list) and block else 0
+
+
 def _grouped(name: str, bits: object, config: Mapping[str, Any], *, zero: float) -> Quantization:
-    width = bits if isinstance(bits, int) else 4
-    group = config.get("group_size", config.get("q_group_size", 128))
-    group = group if isinstance(group, int) else 128
+    width = _whole(bits, 4)
+    group = _whole(config.get("group_size", config.get("q_group_size")), 128)
     scales = (16 + zero) / group if group > 0 else 0
     parts = LINEAR | {Part.HEAD} if config.get("lm_head") else LINEAR
     known = find_quantization(name)
@@ -99,11 +106,10 @@ def _compressed(config: Mapping[str, Any]) -> Quantization:
     weights = next((s["weights"] for s in schemes if isinstance(s.get("weights"), Mapping)), None)
     if weights is None:
         raise PlanInvalid('config.json: "quantization_config" describes no weights')
-    bits, is_float = int(weights.get("num_bits", 8)), weights.get("type") == "float"
-    group = weights.get("group_size") or 0
+    bits, is_float = _whole(weights.get("num_bits"), 8), weights.get("type") == "float"
+    group = _whole(weights.get("group_size"), 0)
     if bits == 8 and is_float:
-        block = weights.get("block_structure")
-        return _eight_bit_floats(block[0] if isinstance(block, list) and block else 0)
+        return _eight_bit_floats(_first(weights.get("block_structure")))
     if is_float:
         name = "mxfp4" if group == 32 else "nvfp4"
         return replace(find_quantization(name), parts=LINEAR, group=group)
@@ -118,7 +124,7 @@ def _compressed(config: Mapping[str, Any]) -> Quantization:
 def _modelopt(config: Mapping[str, Any]) -> Quantization:
     algorithm = str(config.get("quant_algo", "")).upper()
     if "FP4" in algorithm:
-        return replace(find_quantization("nvfp4"), group=int(config.get("group_size") or 16))
+        return replace(find_quantization("nvfp4"), group=_whole(config.get("group_size"), 16))
     if algorithm.startswith("W4A16") or "AWQ" in algorithm:
         return _grouped("awq", 4, config, zero=0)
     return _eight_bit_floats(0)

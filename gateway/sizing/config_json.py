@@ -17,6 +17,7 @@ from gateway.sizing.towers import tower
 
 # where the language model's part stands in the config of a model that also sees or hears
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
+_MOST_LAYERS = 4096
 _SAYS_DTYPE = ("torch_dtype", "dtype")
 
 
@@ -28,9 +29,11 @@ def read_architecture(config: object) -> Architecture:
     family, kind = _family(text, config)
     keys = Keys(text, family.defaults)
     hidden = keys.number("hidden_size")
-    count = keys.number(
-        "num_hidden_layers", len(keys.find("hybrid_override_pattern") or ()) or None
-    )
+    pattern = keys.find("hybrid_override_pattern")
+    listed = len(pattern) if isinstance(pattern, str) and pattern else None
+    count = keys.number("num_hidden_layers", listed)
+    if count > _MOST_LAYERS:
+        raise PlanInvalid(f'config.json: "num_hidden_layers" is over {_MOST_LAYERS}')
     mixed = mixers(keys, family, kind, hidden, count)
     fed = feeds(keys, family, kind, hidden, count)
     vocab = keys.number("vocab_size")
@@ -122,10 +125,10 @@ def _rope_elements(keys: Keys, hidden: int) -> int:
         return 0
     heads = keys.number("num_attention_heads")
     width = keys.number("qk_rope_head_dim", keys.number("head_dim", max(1, hidden // heads)))
-    share = keys.find("partial_rotary_factor") or keys.find("rotary_pct") or 1
+    share = keys.ratio("partial_rotary_factor", keys.ratio("rotary_pct", 1))
     # one table more where layers with a window turn at a speed of their own
     tables = 2 if keys.find("rope_local_base_freq") else 1
-    return int((longest(keys) or 0) * width * float(share)) * tables
+    return int((longest(keys) or 0) * width * share) * tables
 
 
 def _other_embeddings(keys: Keys, kind: str, hidden: int, layers: int) -> int:

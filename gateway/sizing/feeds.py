@@ -73,9 +73,9 @@ def _expert_layers(keys: Keys, kind: str, count: int) -> list[bool]:
         return [i % period == offset for i in range(count)]
     if kind == "llama4_text":
         step = keys.number("interleave_moe_layer_step", 1)
-        listed = keys.find("moe_layers")
+        listed = keys.layers("moe_layers")
         return [i in listed if listed else (i + 1) % step == 0 for i in range(count)]
-    dense = keys.find("mlp_only_layers") or []
+    dense = keys.layers("mlp_only_layers")
     first = keys.count("first_k_dense_replace") or keys.count("moe_layer_start_index")
     first = first or keys.count("num_dense_layers")
     step = keys.count("decoder_sparse_step") or keys.count("moe_layer_freq") or 1

@@ -93,6 +93,24 @@ class Keys:
             raise PlanInvalid(f'config.json: "{key}" must list {layers} layers')
         return [str(one) for one in found]
 
+    def layers(self, key: str) -> list[int]:
+        """A list of layers by number; empty when it is absent."""
+        found = self.find(key)
+        if found is None or found == []:
+            return []
+        if not isinstance(found, list) or not all(isinstance(one, int) for one in found):
+            raise PlanInvalid(f'config.json: "{key}" must list layers by number')
+        return found
+
+    def ratio(self, key: str, default: float) -> float:
+        """A number from 0 to 1000."""
+        found = self.find(key)
+        if found is None:
+            return default
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1000:
+            raise PlanInvalid(f'config.json: "{key}" must be a number')
+        return float(found)
+
     def flag(self, key: str) -> bool:
         return bool(self.find(key))
 

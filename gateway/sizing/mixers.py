@@ -58,16 +58,16 @@ def layer_kinds(keys: Keys, kind: str, count: int) -> list[str]:
         period, offset = keys.number("attn_layer_period"), keys.count("attn_layer_offset")
         return ["attention" if i % period == offset else "mamba" for i in range(count)]
     if kind == "bamba":
-        attends = keys.find("attn_layer_indices") or []
+        attends = keys.layers("attn_layer_indices")
         return ["attention" if i in attends else "mamba" for i in range(count)]
     if kind == "kimi_linear":
-        full = keys.part("linear_attn_config").get("full_attn_layers") or []
+        full = Keys(keys.part("linear_attn_config"), {}).layers("full_attn_layers")
         return ["attention" if i + 1 in full else "linear" for i in range(count)]
     types = keys.words("layer_types", count)
     if types is None and (every := keys.count("full_attention_interval")):
         return ["attention" if (i + 1) % every == 0 else "linear" for i in range(count)]
     if types is None and kind.startswith("lfm2"):
-        attends = keys.find("full_attn_idxs") or []
+        attends = keys.layers("full_attn_idxs")
         return ["attention" if i in attends else "conv" for i in range(count)]
     names = {"linear_attention": "linear", "mamba": "mamba", "conv": "conv"}
     return [names.get(one, "attention") for one in types or [""] * count]

@@ -33,9 +33,7 @@ def tower(config: Mapping[str, Any], hidden: int) -> Tower | None:
 def _vision(keys: Keys, whole: Keys, hidden: int) -> Tower:
     width = keys.number("embed_dim", keys.number("hidden_size", 1152))
     layers = keys.number("depth", keys.number("num_hidden_layers", 27))
-    ratio = keys.find("mlp_ratio")
-    inner = int(width * ratio) if isinstance(ratio, int | float) else 4 * width
-    inner = keys.number("intermediate_size", inner)
+    inner = keys.number("intermediate_size", int(width * keys.ratio("mlp_ratio", 4)))
     kind = keys.find("model_type")
     patch = keys.number("patch_size", keys.number("spatial_patch_size", 14))
     merge = whole.number("spatial_merge_size", keys.number("spatial_merge_size", 1))

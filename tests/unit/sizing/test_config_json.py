@@ -26,6 +26,7 @@ def test_every_published_config_is_read(name: str) -> None:
         ({**CONFIGS["llama-3.1-8b"], "hidden_size": "big"}, '"hidden_size" must be'),
         ({**CONFIGS["llama-3.1-8b"], "num_key_value_heads": 5}, "5 KV heads do not divide 32"),
         ({**CONFIGS["llama-3.1-8b"], "quantization_config": 4}, "must be a mapping"),
+        ({**CONFIGS["llama-3.1-8b"], "num_hidden_layers": 5000}, "is over 4096"),
     ],
 )
 def test_a_config_that_makes_no_model_is_told(config: object, problem: str) -> None:

@@ -53,3 +53,20 @@ def test_a_part_is_a_mapping() -> None:
 def test_a_flag_is_off_when_it_is_absent() -> None:
     assert not Keys({}, {}).flag("a")
     assert Keys({"a": True}, {}).flag("a")
+
+
+def test_layers_are_listed_by_number() -> None:
+    assert Keys({}, {}).layers("a") == []
+    assert Keys({"a": []}, {}).layers("a") == []
+    assert Keys({"a": [1, 3]}, {}).layers("a") == [1, 3]
+    for value in (3, "x", ["x"]):
+        with pytest.raises(PlanInvalid, match=r'"a" must list layers by number'):
+            Keys({"a": value}, {}).layers("a")
+
+
+def test_a_ratio_is_a_number_of_reasonable_size() -> None:
+    assert Keys({}, {}).ratio("a", 4) == 4
+    assert Keys({"a": 2.5}, {}).ratio("a", 4) == 2.5
+    for value in ("x", True, -1, float("inf"), [1]):
+        with pytest.raises(PlanInvalid, match=r'"a" must be a number'):
+            Keys({"a": value}, {}).ratio("a", 4)

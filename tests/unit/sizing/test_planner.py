@@ -1,14 +1,19 @@
+import contextlib
+import copy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import PlanInvalid
+from gateway.sizing.config_json import read_architecture
 from gateway.sizing.deployment import Engine
 from gateway.sizing.gpus import find_gpu
 from gateway.sizing.names import find_gguf
 from gateway.sizing.plan import Weighed
 from gateway.sizing.planner import plans
-from tests.support.models import a_deployment, a_model
+from tests.support.models import CONFIGS, Config, a_deployment, a_model
 
 
 def names(model: str = "llama-3.1-8b", gpu: str = "H100", **options: Any) -> list[str]:
@@ -93,3 +98,32 @@ def test_a_gpu_that_runs_nothing_of_an_engine_is_told() -> None:
     old = find_gpu("V100")
     assert old.capability == (7, 0)
     assert names(gpu="V100", engine=Engine.TGI) == ["bf16", "gptq", "bitsandbytes"]
+
+
+def paths(config: Config, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in config.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += paths(value, (*path, key))
+    return found
+
+
+PLACES = [(name, path) for name, config in CONFIGS.items() for path in paths(config)]
+PLACES += [("nemotron-h-8b", (key,)) for key in ("partial_rotary_factor", "layers_block_type")]
+NONSENSE = ["x", -1, 0, 1.5, [], {}, True, [1], {"a": 1}, 10**9, "", [None], ["x"], float("inf")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(PLACES), st.sampled_from(NONSENSE), st.sampled_from(["H100", "MI300X"]))
+def test_nonsense_in_a_config_is_planned_or_told_and_never_a_stack(
+    place: tuple[str, tuple[str, ...]], value: Any, gpu: str
+) -> None:
+    name, (*path, key) = place
+    config = copy.deepcopy(CONFIGS[name])
+    inside = config
+    for part in path:
+        inside = inside[part]
+    inside[key] = value
+    with contextlib.suppress(PlanInvalid):
+        plans(read_architecture(config), a_deployment(gpu))

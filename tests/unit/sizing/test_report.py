@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from gateway.sizing.deployment import Engine
-from gateway.sizing.report import HEADERS, one_plan, start_command, summary, table
+from gateway.sizing.report import HEADERS, one_plan, plan_data, start_command, summary, table
 from tests.support.models import a_plan
 
 
@@ -15,6 +15,13 @@ def test_the_summary_says_what_was_planned_for() -> None:
     )
     piped = a_plan(max_model_len=8192, gpus=2, pipeline_parallel=2)
     assert "GiB), pipeline parallel 2, vllm" in summary("m", piped)
+
+
+def test_data_is_rounded_to_what_is_meant() -> None:
+    data = plan_data(replace(a_plan(), weights_gib=1 / 3, kv_cache_gib_range=(1 / 3, 2 / 3)))
+    assert data["weights_gib"] == 0.3333
+    assert data["kv_cache_gib_range"] == [0.3333, 0.6667]
+    assert data["starts"] is True
 
 
 def test_a_table_has_a_row_for_each_plan() -> None:

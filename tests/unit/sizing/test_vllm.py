@@ -1,6 +1,5 @@
 """The plan of vLLM's memory, against what vLLM's own start-up measured."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,40 +12,8 @@ from gateway.sizing.kv_cache import CacheOptions, layout
 from gateway.sizing.plan import Plan
 from gateway.sizing.planner import plans
 from gateway.sizing.units import GIB
+from tests.support.measured import MEASURED, Run, planned
 from tests.support.models import CONFIGS, a_config, a_deployment, a_model, a_plan
-
-
-@dataclass(frozen=True)
-class Run:
-    """One start of vLLM 0.19 on an H100 with a share of 0.95; sizes in GiB."""
-
-    model: str
-    weights: float
-    activation: float
-    overhead: float
-    cache: float
-
-
-MEASURED = [
-    Run("llama-3.1-8b", 14.99, 1.89, 0.25, 58.11),
-    Run("qwen2.5-7b", 14.25, 2.21, 0.24, 58.53),
-    Run("qwen3-8b", 15.27, 2.21, 0.25, 57.50),
-    Run("qwen3-30b-a3b", 56.88, 2.68, 0.27, 15.41),
-    Run("phi-4", 27.39, 1.52, 0.25, 46.08),
-    Run("mistral-small-3.1-24b", 44.76, 2.03, 0.25, 28.19),
-    Run("gemma-2-9b", 17.22, 3.65, 0.25, 54.12),
-    Run("gemma-2-27b", 50.72, 3.66, 0.26, 20.59),
-    Run("gemma-2-2b", 4.90, 3.62, 0.24, 66.47),
-    Run("gemma-7b", 15.91, 3.63, 0.25, 55.44),
-    Run("granite-3.1-8b", 15.25, 0.85, 0.46, 58.66),
-    Run("codellama-7b", 12.56, 0.77, 0.25, 61.66),
-    Run("qwen1.5-moe-a2.7b", 26.67, 2.47, 0.25, 45.83),
-]
-OPTIONS: dict[str, Any] = {"engine_version": "0.19", "gpu_memory_utilization": 0.95}
-
-
-def planned(name: str, **options: Any) -> Plan:
-    return a_plan(name, **{**OPTIONS, "max_model_len": 8192, **options})
 
 
 @pytest.mark.parametrize("run", MEASURED, ids=lambda run: run.model)
