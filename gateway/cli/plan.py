@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.model_files import FoundModel, find_model
+from gateway.cli.recommendation import print_choices, read_prices
 from gateway.cli.tables import print_table
 from gateway.config.settings import environment
 from gateway.errors import PlanInvalid
@@ -14,6 +15,7 @@ from gateway.sizing.deployment import Deployment, Engine
 from gateway.sizing.gpus import find_gpu
 from gateway.sizing.plan import Plan
 from gateway.sizing.planner import plans
+from gateway.sizing.recommend import Goal, Workload, recommend
 from gateway.sizing.report import one_plan, plan_data, start_command, summary, table
 
 
@@ -24,7 +26,10 @@ def plan(
             help="A config.json, a folder with one, a .gguf file, or a name on the Hub."
         ),
     ],
-    gpu: Annotated[str, typer.Option(help="What to run on, such as H100, L4 or RTX-4090.")],
+    gpu: Annotated[
+        list[str],
+        typer.Option(help="What to run on, such as H100, L4 or RTX-4090; repeat it to compare."),
+    ],
     gpus: Annotated[
         int | None, typer.Option(min=1, max=1024, help="How many of them for one replica.")
     ] = None,
@@ -84,14 +89,28 @@ def plan(
         ),
     ] = 0,
     enforce_eager: Annotated[bool, typer.Option("--enforce-eager", help="No CUDA graphs.")] = False,
+    goal: Annotated[
+        Goal | None, typer.Option(help="Recommend deployments instead: what matters most.")
+    ] = None,
+    requests_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="The load; default: what one replica can.")
+    ] = None,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Of a usual request.")] = 1024,
+    output_tokens: Annotated[int, typer.Option(min=1, help="Of a usual answer.")] = 256,
+    ttft_slo: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that the first token may take.")
+    ] = None,
+    price: Annotated[
+        list[str] | None, typer.Option(help="A GPU's price an hour, such as H100=2.5.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
     """Plan GPU memory: what fits, how many tokens and sequences, which flags to start with."""
     try:
-        card = find_gpu(gpu, gpu_memory_gib)
+        cards = [find_gpu(one, gpu_memory_gib) for one in gpu]
         found = find_model(model, environment())
         wanted = Deployment(
-            gpu=card,
+            gpu=cards[0],
             gpus=gpus or (tensor_parallel or 1) * (pipeline_parallel or 1),
             engine=engine or (Engine.LLAMACPP if found.gguf else Engine.VLLM),
             engine_version=engine_version,
@@ -107,14 +126,30 @@ def plan(
             cpu_offload_gib=cpu_offload_gib,
             is_eager=enforce_eager,
         )
-        made = plans(found.model, wanted, found.weighed, found.gguf)
+        if goal is not None:
+            prices = {
+                find_gpu(k, gpu_memory_gib).name: v for k, v in read_prices(price or ()).items()
+            }
+            load = Workload(prompt_tokens, output_tokens, requests_per_second, ttft_slo)
+            choices = recommend(
+                found.model, wanted, cards, load, goal,
+                prices=prices, most_gpus=gpus or 8, weighed=found.weighed,
+            )  # fmt: skip
+            print_choices(model, choices, goal, as_json=as_json)
+            return
+        made = [
+            one
+            for card in cards
+            for one in plans(found.model, replace(wanted, gpu=card), found.weighed, found.gguf)
+        ]
     except PlanInvalid as invalid:
         typer.echo(f"cannot plan: {invalid.public}", err=True)
         raise typer.Exit(2) from invalid
     if as_json:
         typer.echo(json.dumps({"plans": [_data(one, found) for one in made]}, indent=2))
         return
-    _print(model, made)
+    for card in cards:
+        _print(model, [one for one in made if one.gpu == card.name])
 
 
 def _data(made: Plan, found: FoundModel) -> dict[str, object]:

@@ -82,14 +82,17 @@ def expert_padding(model: Architecture, subject: Subject, gpu: Gpu, tensor_paral
     return 1
 
 
-def read_bytes(subject: Subject, stage: Stage) -> float:
-    """Bytes of weights read for one token: all but the embedding, and of the experts few."""
+def read_bytes(subject: Subject, stage: Stage, tokens: int = 1) -> float:
+    """Bytes of weights read for a step of so many tokens: all but the embedding.
+
+    Of the experts those that some token chose: 1 - (1 - active ÷ count) ^ tokens.
+    """
     model = subject.model
     read = 0.0
     share = 1.0
     for layer in model.layers:
         if isinstance(layer.feed, Experts):
-            share = layer.feed.active / layer.feed.count
+            share = 1 - (1 - layer.feed.active / layer.feed.count) ** tokens
     for part, size in stage.parts.items():
         match part:
             case Part.EXPERTS:

@@ -319,6 +319,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "levers": lambda: _table(*sizing.levers()),
     "measured": lambda: _table(*sizing.measured()),
     "mean-error": lambda: f"KV cache: {sizing.mean_error()}.",
+    "roofline": lambda: _table(*sizing.roofline()),
     "architectures": lambda: _table(*sizing.architectures()),
     "quantizations": lambda: _table(*sizing.quantizations()),
     "hardware": lambda: _table(*sizing.hardware()),
