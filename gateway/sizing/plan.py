@@ -1,6 +1,6 @@
 """A plan: what one deployment would take, whether it starts, and how to start it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.sizing.architecture import Architecture
 from gateway.sizing.quantization import Quantization
@@ -29,12 +29,24 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One pipeline stage, per GPU: the layers from `first_layer` up to `end_layer`."""
+
+    first_layer: int
+    end_layer: int
+    weights_gib: float
+    activation_gib: float
+    kv_cache_gib: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Sizes are per GPU, of the GPU that holds the fewest blocks of KV cache.
 
     `reason`: why it does not start, None when it does. `kv_cache_gib_range`: between which the
     size may lie, from what is only known by measurement. `max_model_len_that_fits`: for one
-    sequence, no more than the model was made for.
+    sequence, no more than the model was made for. `stages`: every pipeline stage, where there
+    are several.
     """
 
     quantization: str
@@ -67,3 +79,4 @@ class Plan:
     accuracy_source: str
     parameters: int
     notes: list[str]
+    stages: list[StagePlan] = field(default_factory=list)

@@ -16,12 +16,17 @@ HEADERS = (
 
 def plan_data(plan: Plan) -> dict[str, object]:
     """Every field under its name; sizes to a tenth of a MiB."""
-    data: dict[str, object] = {
-        key: round(value, 4) if isinstance(value, float) else value
-        for key, value in asdict(plan).items()
-    }
+    data = _rounded(asdict(plan))
     data["kv_cache_gib_range"] = [round(bound, 4) for bound in plan.kv_cache_gib_range]
+    data["stages"] = [_rounded(asdict(stage)) for stage in plan.stages]
     return data
+
+
+def _rounded(fields: dict[str, object]) -> dict[str, object]:
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in fields.items()
+    }
 
 
 def summary(model: str, plan: Plan) -> str:
@@ -79,6 +84,15 @@ def one_plan(plan: Plan) -> list[Sequence[str]]:
         ("longest that fits", f"{plan.max_model_len_that_fits:,} tokens", "one sequence"),
         ("decode speed at most", _speed(plan), "tokens/s of one sequence, by bandwidth"),
         ("accuracy loss", plan.accuracy_loss, plan.accuracy_source),
+    ]
+    rows += [
+        (
+            f"stage {number}",
+            f"{stage.kv_cache_gib:.2f} GiB of KV cache",
+            f"layers {stage.first_layer} to {stage.end_layer - 1}: weights "
+            f"{stage.weights_gib:.2f}, activation {stage.activation_gib:.2f}",
+        )
+        for number, stage in enumerate(plan.stages, 1)
     ]
     return rows
 

@@ -20,7 +20,7 @@ from gateway.sizing.kv_cache import CacheOptions, Layout, layout, stage_block_by
 from gateway.sizing.loaded import Stage, loaded_stages, read_bytes
 from gateway.sizing.overhead import Range, graph_bytes, library_bytes
 from gateway.sizing.parallel import check_parallel
-from gateway.sizing.plan import Plan, Subject
+from gateway.sizing.plan import Plan, StagePlan, Subject
 from gateway.sizing.refusals import refusal
 from gateway.sizing.units import GIB, gib
 from gateway.sizing.versions import VllmVersion, read_version
@@ -111,6 +111,16 @@ def plan_vllm(subject: Subject, wanted: Deployment) -> Plan:
         accuracy_source=subject.quantization.loss_source,
         parameters=0,
         notes=[],
+        stages=[_stage_plan(one) for one in budgets] if pipeline > 1 else [],
+    )
+
+
+def _stage_plan(budget: Budget) -> StagePlan:
+    return StagePlan(
+        *budget.stage.span,
+        weights_gib=gib(budget.weights),
+        activation_gib=gib(budget.activation),
+        kv_cache_gib=gib(max(0.0, budget.cache)),
     )
 
 

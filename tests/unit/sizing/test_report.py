@@ -22,6 +22,10 @@ def test_data_is_rounded_to_what_is_meant() -> None:
     assert data["weights_gib"] == 0.3333
     assert data["kv_cache_gib_range"] == [0.3333, 0.6667]
     assert data["starts"] is True
+    assert data["stages"] == []
+    piped = plan_data(a_plan(gpus=2, pipeline_parallel=2, engine_version="0.19"))
+    assert isinstance(piped["stages"], list)
+    assert piped["stages"][0]["end_layer"] == 16
 
 
 def test_a_table_has_a_row_for_each_plan() -> None:
@@ -34,6 +38,8 @@ def test_a_table_has_a_row_for_each_plan() -> None:
 def test_one_plan_is_told_figure_by_figure() -> None:
     told = {row[0]: row[1] for row in one_plan(a_plan())}
     assert told["weights"] == "14.99 GiB"
+    piped = {row[0]: row[1:] for row in one_plan(a_plan(gpus=2, pipeline_parallel=2))}
+    assert piped["stage 1"][1].startswith("layers 0 to 15: weights 7.51, activation ")
     unknown = replace(a_plan(), decode_tokens_per_second_ceiling=None)
     assert {row[0]: row[1] for row in one_plan(unknown)}["decode speed at most"] == "unknown"
 

@@ -126,6 +126,13 @@ def test_the_stage_with_the_fewest_blocks_decides() -> None:
     assert made.kv_cache_tokens == pytest.approx(made.kv_cache_gib * GIB / 65_536, abs=16)
 
 
+@pytest.mark.parametrize(("stages", "weights", "activation"), [(2, 7.51, 1.10), (4, 4.26, 1.05)])
+def test_the_first_stage_is_as_measured(stages: int, weights: float, activation: float) -> None:
+    first = planned("llama-3.1-8b", gpus=stages, pipeline_parallel=stages).stages[0]
+    assert first.weights_gib == pytest.approx(weights, abs=0.01)
+    assert first.activation_gib == pytest.approx(activation, abs=0.06)
+
+
 def test_a_model_of_states_only_has_no_tokens_to_count_and_no_limit() -> None:
     made = a_plan("mamba-2.8b", engine_version="0.19")
     assert made.starts
