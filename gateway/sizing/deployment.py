@@ -1,5 +1,6 @@
 """What is to be deployed: which model on which GPUs, and how the engine is told to run it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,5 +65,22 @@ class Deployment:
             raise PlanInvalid(
                 f"--max-num-batched-tokens {tokens} must be at least --max-num-seqs {sequences}"
             )
-        if self.cpu_offload_gib and self.engine is Engine.TGI:
-            raise PlanInvalid("TGI cannot keep weights in CPU memory: leave out --cpu-offload-gib")
+        for name in self._meaningless():
+            raise PlanInvalid(f"--{name} means nothing to {self.engine}: leave it out")
+
+    def _meaningless(self) -> Iterator[str]:
+        """Options that the engine does not have."""
+        if self.engine is Engine.VLLM:
+            return
+        if self.engine_version is not None:
+            yield "engine-version"
+        if self.is_eager:
+            yield "enforce-eager"
+        if self.engine is Engine.TGI:
+            if self.cpu_offload_gib:
+                yield "cpu-offload-gib"
+            return
+        if self.gpu_memory_utilization is not None:
+            yield "gpu-memory-utilization"
+        if self.dtype != "auto":
+            yield "dtype"
