@@ -102,7 +102,6 @@ _OTHER_NAMES = {
     "a100pcie80gb": "A100-80GB",
     "a100sxm440gb": "A100-40GB",
     "a100pcie40gb": "A100-40GB",
-    "teslat4": "T4",
     "v100": "V100-32GB",
     "v100sxm232gb": "V100-32GB",
     "v100sxm216gb": "V100-16GB",
@@ -129,6 +128,7 @@ _OTHER_NAMES = {
     "rtxpro6000blackwell": "RTX-PRO-6000",
     "rtxpro6000blackwellserveredition": "RTX-PRO-6000",
     "rtxpro6000blackwellworkstationedition": "RTX-PRO-6000",
+    "rtxpro6000bw": "RTX-PRO-6000",
     "pro6000": "RTX-PRO-6000",
     "dgxspark": "GB10",
     "spark": "GB10",
@@ -137,7 +137,7 @@ _OTHER_NAMES = {
 
 def _plain(name: str) -> str:
     letters = re.sub(r"[^a-z0-9]", "", name.lower())
-    for prefix in ("nvidia", "amd", "instinct", "geforce"):
+    for prefix in ("nvidia", "amd", "instinct", "geforce", "tesla"):
         letters = letters.removeprefix(prefix)
     return letters
 
@@ -152,12 +152,13 @@ def find_gpu(name: str, memory_gib: float | None = None) -> Gpu:
     One that is not in the table needs its memory, and is taken for a recent one without NVLink.
     Raises PlanInvalid.
     """
-    found = _BY_NAME.get(_plain(name))
+    plain = _plain(name)
+    found = _BY_NAME.get(plain) or _BY_NAME.get(plain + "b")  # 40G is 40 GB
     if found is not None:
         return found if memory_gib is None else replace(found, memory_gib=memory_gib)
     if memory_gib is not None:
         return Gpu(name, memory_gib, 0, (9, 0), 0, 132, False, "--gpu-memory-gib; all else assumed")
-    near = difflib.get_close_matches(_plain(name), _BY_NAME, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(plain, _BY_NAME, n=1, cutoff=0.5)
     hint = "".join(f", did you mean {_BY_NAME[one].name}?" for one in near)
     known = ", ".join(gpu.name for gpu in GPUS)
     raise PlanInvalid(

@@ -12,9 +12,12 @@ from gateway.sizing.gpus import _OTHER_NAMES, GPUS, find_gpu
         ("NVIDIA H100 80GB HBM3", "H100"),
         ("NVIDIA A100-SXM4-40GB", "A100-40GB"),
         ("a100", "A100-80GB"),
+        ("A100 40G", "A100-40GB"),
+        ("V100 32G", "V100-32GB"),
         ("NVIDIA GeForce RTX 4090", "RTX-4090"),
         ("rtx_3090", "RTX-3090"),
         ("Tesla T4", "T4"),
+        ("Tesla V100-SXM2-32GB", "V100-32GB"),
         ("AMD Instinct MI300X", "MI300X"),
     ],
 )
