@@ -314,3 +314,9 @@ class ConfigInvalid(GatewayError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class PlanInvalid(GatewayError):
+    """What a memory plan was asked for cannot be: the model, the GPU or the options are wrong."""
+
+    code = "plan_invalid"

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.deployments import Planned, planned
 from gateway.cli.loaded import config_path, load_catalog
 from gateway.cli.tables import print_table
+from gateway.config.settings import environment
+from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog
+from gateway.sizing.report import plan_data
 
 
 def check(
@@ -18,11 +22,22 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
-    """Check a configuration file and print the routes it makes."""
-    _, catalog = load_catalog(config_path(config))
+    """Check a configuration file and print the routes it makes, and whether engines fit."""
+    path = config_path(config)
+    document, catalog = load_catalog(path)
     rows = routes(catalog)
+    deployed = list(planned(document, path.parent, environment()))
+    problems = tuple(f"{one.path}: {one.problem}" for one in deployed if one.problem)
+    if problems:
+        raise ConfigInvalid(problems)
+    for one in deployed:
+        if one.unseen is not None:
+            typer.echo(f"{one.path}: not planned: {one.unseen}", err=True)
     if as_json:
-        typer.echo(json.dumps({"routes": [asdict(row) for row in rows]}, indent=2))
+        data: dict[str, object] = {"routes": [asdict(row) for row in rows]}
+        if deployed:
+            data["deployments"] = [_data(one) for one in deployed]
+        typer.echo(json.dumps(data, indent=2))
         return
     print_table(
         ("ask for", "variant", "engine", "served as", "replicas", "policy"),
@@ -31,7 +46,35 @@ def check(
             for r in rows
         ),
     )
+    if deployed:
+        print_table(DEPLOYED, map(_deployed, deployed))
     typer.echo(f"fine: {_count(len(catalog.models), 'model')}, {_count(len(rows), 'name')}")
+
+
+DEPLOYED = (
+    "variant", "each replica on", "weights GiB", "KV cache GiB", "KV cache tokens",
+    "longest", "sequences at once",
+)  # fmt: skip
+
+
+def _deployed(one: Planned) -> tuple[str, ...]:
+    plan = one.plan
+    if plan is None:
+        return (one.variant, "not planned", "", "", "", "", "")
+    return (
+        one.variant,
+        f"{plan.gpus} × {plan.gpu}",
+        f"{plan.weights_gib:.2f}",
+        f"{plan.kv_cache_gib:.2f}",
+        f"{plan.kv_cache_tokens:,}",
+        f"{plan.max_model_len:,}",
+        f"{plan.max_concurrency:.1f}",
+    )
+
+
+def _data(one: Planned) -> dict[str, object]:
+    plan = plan_data(one.plan) if one.plan is not None else None
+    return {"path": one.path, "variant": one.variant, "plan": plan}
 
 
 def _count(number: int, what: str) -> str:

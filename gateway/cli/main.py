@@ -16,6 +16,7 @@ from gateway.cli.compare import compare
 from gateway.cli.demo import demo
 from gateway.cli.explain import explain
 from gateway.cli.keys import keys
+from gateway.cli.plan import plan
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, compare, bench, simulate):
+for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate):
     app.command()(command)
 app.add_typer(keys, name="keys")
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.config.access import Limited
 from gateway.config.base import Number, Section
+from gateway.config.deploy import Deploy
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
@@ -92,6 +93,9 @@ class Variant(Section):
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this variant."
     )
+    deploy: Deploy | None = Field(
+        None, description="What its engines run on: planned, and refused if it cannot start."
+    )
 
 
 class Model(Section):
@@ -132,5 +136,5 @@ class Model(Section):
 
 
 SHORT_FORM = frozenset(
-    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls"}
+    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls", "deploy"}
 )

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.config.document import Document
 
 # what the short form of a model has instead of `variants`
-_OF_VARIANT = ("engine", "quantization", "served_model", "api_key", "tls", "replicas")
+_OF_VARIANT = ("engine", "quantization", "served_model", "api_key", "tls", "deploy", "replicas")
 
 
 def json_schema() -> dict[str, Any]:

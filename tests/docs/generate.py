@@ -28,6 +28,7 @@ from gateway.config.settings import PREFIX, Settings, load_settings
 from gateway.errors import GatewayError
 from gateway.routing import POLICIES
 from gateway.telemetry import fields
+from tests.docs import sizing
 from tests.docs.words import ADVICE, EVENTS, FIELDS
 from tests.support.configs import a_document
 
@@ -318,6 +319,15 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "log-events": log_events,
     "log-fields": log_fields,
+    "gpus": lambda: _table(*sizing.gpus()),
+    "levers": lambda: _table(*sizing.levers()),
+    "measured": lambda: _table(*sizing.measured()),
+    "mean-error": lambda: f"KV cache: {sizing.mean_error()}.",
+    "roofline": lambda: _table(*sizing.roofline()),
+    "architectures": lambda: _table(*sizing.architectures()),
+    "quantizations": lambda: _table(*sizing.quantizations()),
+    "hardware": lambda: _table(*sizing.hardware()),
+    "gguf": lambda: _table(*sizing.gguf()),
 }
 
 

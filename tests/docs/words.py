@@ -42,6 +42,7 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.KeysUnavailable: "Is Redis up? Known keys go on working meanwhile.",
     errors.InternalError: "Report it with the id in the message; the log has the stack.",
     errors.ConfigInvalid: "Never sent to clients: `gateway check` lists every problem.",
+    errors.PlanInvalid: "Never sent to clients: `gateway plan` says what is possible.",
 }
 
 # log events: when it is written

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run_command
+from tests.support.models import CONFIGS
 
 MODEL = "models: [{name: m, aliases: [n], engine: vllm, url: 'http://[fe80::1]:8000'}]\n"
 
@@ -113,3 +114,43 @@ def test_a_file_that_may_not_be_read_is_wrong_input(
     outcome = run_command("check", str(file))
     assert outcome.code == 2
     assert outcome.err.endswith(f"  {file}: permission denied\n")
+
+
+DEPLOYED = (
+    "models: [{name: llama, engine: vllm, url: http://a, "
+    "deploy: {gpu: %s, max_model_len: 16384}}, "
+    "{name: other, engine: vllm, url: http://a, deploy: {gpu: L4, model: org/other}}]"
+)
+
+
+@pytest.fixture
+def deployed(file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(file.parent / "cache"))
+    (file.parent / "llama").mkdir()
+    (file.parent / "llama/config.json").write_text(json.dumps(CONFIGS["llama-3.1-8b"]))
+    file.write_text(DEPLOYED % "L4")
+    return file
+
+
+def test_engines_that_fit_are_a_second_table(deployed: Path) -> None:
+    outcome = run_command("check", str(deployed))
+    assert outcome.code == 0
+    assert "1 × L4" in outcome.out
+    assert outcome.err.startswith('models[1].variants[0].deploy: not planned: "org/other" is no ')
+
+
+def test_plans_are_data_when_asked(deployed: Path) -> None:
+    outcome = run_command("check", "--json", str(deployed))
+    fits, unseen = json.loads(outcome.out)["deployments"]
+    assert fits["path"] == "models[0].variants[0].deploy"
+    assert fits["plan"]["starts"] is True
+    assert unseen == {"path": "models[1].variants[0].deploy", "variant": "other", "plan": None}
+
+
+def test_an_engine_that_cannot_start_is_a_problem(deployed: Path) -> None:
+    deployed.write_text(DEPLOYED % "T4")
+    outcome = run_command("check", str(deployed))
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert "  models[0].variants[0].deploy: cannot start: the weights take 15.0 GiB" in outcome.err
