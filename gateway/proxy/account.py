@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.state import Lease
 from gateway.proxy.call import Call
+from gateway.proxy.retry import Stop
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics
@@ -48,6 +49,7 @@ class Account:
         "first_content_s",
         "output_tokens",
         "reservation",
+        "retry_refused",
         "route",
         "stream",
         "usage",
@@ -65,6 +67,7 @@ class Account:
         self.first_content_s: float | None = None
         self.output_tokens = 0
         self.reservation: Reservation | None = None
+        self.retry_refused: Stop | None = None
         self.route = _NO_ROUTE
         self.stream = False
         self.usage: Usage | None = None
@@ -106,6 +109,12 @@ class Bookkeeper:
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+
+    def refused_retry(self, account: Account, model: str, why: Stop) -> None:
+        """The failure of the last try stands, although another replica is there."""
+        if why is not Stop.FINAL:
+            account.retry_refused = why
+            self._metrics.retries_refused.cell(model, why.value).add()
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
@@ -153,6 +162,7 @@ class Bookkeeper:
             line.error_code = failure.code
             line.error_source = failure.source.value
             line.error_cause = failure.public
+            line.retry_refused = account.retry_refused and account.retry_refused.value
         if call.traceparent is not None:
             line.trace_id = trace_id(call.traceparent)
         if call.sdk_retry is not None:

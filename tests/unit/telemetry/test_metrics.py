@@ -19,6 +19,7 @@ SLOT_BYTES = 64 * 1024
 NAMES = {
     "gateway_requests": ("counter", {*ROUTE, "outcome"}),
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
+    "gateway_retries_refused": ("counter", {"model", "reason"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
     "gateway_replica_transitions": ("counter", {*ROUTE, "state"}),
