@@ -72,6 +72,7 @@ def used() -> Metrics:
     metrics.route(A_ROUTE)
     metrics.ended(A_ROUTE, "ok")
     metrics.attempts.cell(*A_ROUTE, "ok")
+    metrics.retries_refused.cell("m", "budget")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready")
     metrics.refusals.cell("key", "tokens_per_minute")
