@@ -99,6 +99,7 @@ class RedisStore:
         self._looks: deque[Look] = deque()
         self._outbox = Outbox()
         self._seen = Seen()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[str, Hold] = {}
         self._numbers = 0
 
@@ -114,14 +115,17 @@ class RedisStore:
         number = str(self._numbers)
         if self.state is not StoreState.OK:
             return self._without_redis(number, claim)
-        take = Take(number, claim, self._clock.now_s())
+        loop = self._loop
+        if loop is None:  # which takes Python 3.11 a system call to find
+            loop = self._loop = asyncio.get_running_loop()
+        told: asyncio.Future[Verdict] = loop.create_future()
+        take = Take(number, claim, self._clock.now_s(), told)
         self._takes.append(take)
         self._signal.set()
         try:
-            return await take.verdict
+            return await told
         except asyncio.CancelledError:
             # it may have been granted in this very turn; later is seen by whoever would tell
-            told = take.verdict
             if told.done() and not told.cancelled() and told.exception() is None:
                 verdict = told.result()
                 if isinstance(verdict, Hold):

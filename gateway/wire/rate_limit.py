@@ -7,16 +7,23 @@ Source: OpenAI's guide "Rate limits", section "Rate limits in headers"; Go, `tim
 """
 
 import math
+from typing import Final
 
 from gateway.wire.http import Headers
+
+_NAMES: Final = {
+    kind: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
+    for kind in (b"requests", b"tokens")
+}
 
 
 def rate_limit_headers(kind: bytes, limit: int, remaining: int, reset_s: float) -> Headers:
     """The three headers for `requests` or `tokens`."""
+    limit_name, remaining_name, reset_name = _NAMES[kind]
     return (
-        (b"x-ratelimit-limit-" + kind, b"%d" % limit),
-        (b"x-ratelimit-remaining-" + kind, b"%d" % remaining),
-        (b"x-ratelimit-reset-" + kind, go_duration(reset_s)),
+        (limit_name, b"%d" % limit),
+        (remaining_name, b"%d" % remaining),
+        (reset_name, go_duration(reset_s)),
     )
 
 
