@@ -3,10 +3,10 @@
 With `shares` it is one of several processes that cannot ask each other, and each enforces its
 part of every limit. A bucket of a quarter of the rate with a quarter of the burst is as far from
 full as the whole one where each unit counts four times; so nothing else has to be converted, and
-what is known of the whole bucket (`note`) can be continued with.
+what is known of the whole bucket (`begin`) can be continued with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -82,19 +82,19 @@ class MemoryStore:
 
         `weight`: how often a unit counts; by default as often as when it was taken here.
         """
-        weight = self.shares if weight is None else weight
-        now_us = self._now_s() * 1e6
-        for (bucket, held), cost in zip(claim, costs, strict=True):
+        for bucket, _ in claim:
             if bucket.is_slots:
                 self.free_slot(bucket)
-            elif cost != held:
+        self.adjust_rates(claim, costs, weight=self.shares if weight is None else weight)
+
+    def adjust_rates(self, claim: Claim, costs: Sequence[float], *, weight: int) -> None:
+        """The same without the slots."""
+        now_us = self._now_s() * 1e6
+        for (bucket, held), cost in zip(claim, costs, strict=True):
+            if cost != held and not bucket.is_slots:
                 lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
                 units = (cost - held) * weight
                 self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
-
-    def take_slot(self, bucket: Bucket) -> None:
-        """Count a slot that was granted elsewhere."""
-        self._slots[bucket.key] = self._slots.get(bucket.key, 0) + 1
 
     def free_slot(self, bucket: Bucket) -> None:
         slots = self._slots.get(bucket.key, 0) - 1
@@ -103,17 +103,13 @@ class MemoryStore:
         else:
             self._slots.pop(bucket.key, None)
 
-    def note(self, bucket: Bucket, lack_us: float) -> None:
-        """Continue from what is known of the whole bucket."""
-        if lack_us > 0:
-            self._full_at_us[bucket.key] = self._now_s() * 1e6 + lack_us
-        else:
-            self._full_at_us.pop(bucket.key, None)
-
-    def known(self) -> dict[str, float]:
-        """When each bucket that is not full will be, in us on our clock, by its key."""
-        self._prune(self._now_s() * 1e6)
-        return dict(self._full_at_us)
+    def begin(self, lacks: Iterable[tuple[Bucket, float]], slots: Iterable[Bucket]) -> None:
+        """Go on from what is known of the whole buckets, and from slots granted elsewhere."""
+        now_us = self._now_s() * 1e6
+        self._full_at_us = {bucket.key: now_us + lack_us for bucket, lack_us in lacks}
+        self._slots = {}
+        for bucket in slots:
+            self._slots[bucket.key] = self._slots.get(bucket.key, 0) + 1
 
     async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
         return [self.lack(bucket) for bucket in buckets]
