@@ -14,7 +14,7 @@ import anyio
 
 from gateway.clock import Clock
 from gateway.limits.books import Books, in_range
-from gateway.limits.bucket import Bucket, lack_after_us, over_us
+from gateway.limits.bucket import ROUNDING_US, Bucket, lack_after_us
 from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
 
 _PRUNE_EVERY = 4096
@@ -40,25 +40,35 @@ class MemoryStore:
 
     def decide(self, claim: Claim, *, is_forced: bool = False) -> Hold | Refusal:
         """`take`, at once. `is_forced`: granted in any case, and counted."""
+        # written out: this runs for every request
         now_us = self._now_s() * 1e6
+        shares = self.shares
         index, wait_us = -1, 0.0
         lacks: list[float] = []
         for number, (bucket, cost) in enumerate(claim):
             if bucket.is_slots:
                 taken = self._slots.get(bucket.key, 0)
                 lacks.append(taken)
-                if index < 0 and taken >= max(1, bucket.limit // self.shares):
+                if index < 0 and taken >= max(1, bucket.limit // shares):
                     index = number
                 continue
-            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
+            lack_us = self._full_at_us.get(bucket.key, 0.0) - now_us
+            if lack_us < 0.0:
+                lack_us = 0.0
             lacks.append(lack_us)
-            # a share may be smaller than one request, which a full bucket must serve all the same
-            counted = min(cost * self.shares, max(cost, bucket.burst))
-            over = over_us(bucket, lack_us, counted)
-            if over > wait_us:
+            if shares != 1:
+                # a share may be smaller than a request, which a full bucket must serve all the same
+                cost = min(cost * shares, max(cost, bucket.burst))  # noqa: PLW2901
+            over = lack_us + cost * bucket.interval_us - bucket.capacity_us
+            if over > wait_us and over > ROUNDING_US:
                 index, wait_us = number, over
         if index >= 0 and not is_forced:
             return Refusal(claim, lacks, index, wait_us)
+        self._grant(claim, lacks, now_us)
+        return Hold("", claim, lacks)
+
+    def _grant(self, claim: Claim, lacks: list[float], now_us: float) -> None:
+        """Take a claim; `lacks` become those afterwards."""
         for number, (bucket, cost) in enumerate(claim):
             if bucket.is_slots:
                 lacks[number] += 1
@@ -69,7 +79,6 @@ class MemoryStore:
         self._takes += 1
         if self._takes % _PRUNE_EVERY == 0:
             self._prune(now_us)
-        return Hold("", claim, lacks)
 
     def settle(self, hold: Hold, costs: Sequence[float]) -> None:
         if not hold.is_open:

@@ -7,23 +7,25 @@ Source: OpenAI's guide "Rate limits", section "Rate limits in headers"; Go, `tim
 """
 
 import math
-from typing import Final
 
 from gateway.wire.http import Headers
 
-_NAMES: Final = {
-    kind: tuple(b"x-ratelimit-%b-%b" % (what, kind) for what in (b"limit", b"remaining", b"reset"))
-    for kind in (b"requests", b"tokens")
-}
 
-
-def rate_limit_headers(kind: bytes, limit: int, remaining: int, reset_s: float) -> Headers:
-    """The three headers for `requests` or `tokens`."""
-    limit_name, remaining_name, reset_name = _NAMES[kind]
+def request_limit_headers(limit: int, remaining: int, reset_us: float) -> Headers:
+    """The three headers for requests."""
     return (
-        (limit_name, b"%d" % limit),
-        (remaining_name, b"%d" % remaining),
-        (reset_name, go_duration(reset_s)),
+        (b"x-ratelimit-limit-requests", b"%d" % limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+        (b"x-ratelimit-reset-requests", go_duration(reset_us / 1e6)),
+    )
+
+
+def token_limit_headers(limit: int, remaining: int, reset_us: float) -> Headers:
+    """The three headers for tokens."""
+    return (
+        (b"x-ratelimit-limit-tokens", b"%d" % limit),
+        (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
+        (b"x-ratelimit-reset-tokens", go_duration(reset_us / 1e6)),
     )
 
 
