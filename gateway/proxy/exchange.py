@@ -186,6 +186,9 @@ class Exchange:
         replica is picked afterwards. Raises RateLimited, or LimiterDown.
         """
         full: list[Variant] = []
+        if account.reservation is None and len(route) == 1:  # there is no choice to make before
+            (only,) = route
+            account.reservation = await self._limiter.reserve(caller, only, ask)
         while True:
             state = self._pick(ask, route, tried, full)
             before = account.reservation

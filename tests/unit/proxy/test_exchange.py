@@ -351,7 +351,7 @@ LIMITED: dict[str, Any] = {
 def lacks(bench: Bench) -> dict[str, float]:
     """What is taken of each limit: in seconds of filling up, or slots."""
     now_us = bench.clock.now_s() * 1e6
-    rate = {key: (at - now_us) / 1e6 for key, at in bench.store.known().items()}
+    rate = {key: (at - now_us) / 1e6 for key, at in bench.store._full_at_us.items() if at > now_us}
     return rate | bench.store._slots
 
 
@@ -392,7 +392,8 @@ async def test_a_failure_costs_nothing_and_tells_what_was_left() -> None:
 
 async def test_a_reached_limit_is_told_and_no_engine_is_asked() -> None:
     bench = Bench(plans=[{"name": "default", "tokens_per_minute": 300}])
-    bench.store.note(bench.limiter.buckets_of(bench.fleet.catalog.keys.caller(None))[0], 60e6)
+    (bucket,) = bench.limiter.buckets_of(bench.fleet.catalog.keys.caller(None))
+    bench.store.begin([(bucket, 60e6)], [])
     line = await bench.run()
     assert (line["status"], line["error_code"], line["attempts"]) == (429, "rate_limit_exceeded", 0)
     assert bench.error["type"] == "tokens"
