@@ -113,7 +113,6 @@ class Exchange:
     ) -> None:
         tried: list[ReplicaState] = []
         failure: GatewayError | None = None
-        self._budget(route[0].model).count_request(call.received_s)
         while True:
             try:
                 state = await self._reserved(ask, caller, route, tried, account)
@@ -121,6 +120,8 @@ class Exchange:
                 raise failure or limited from limited
             if state is None:
                 raise failure or NoReplica("no replica can take this call now")
+            if failure is None:
+                self._budget(route[0].model).count_request(call.received_s)
             lease = Lease(state)
             account.attempt(lease)
             try:
@@ -230,13 +231,18 @@ class Exchange:
     ) -> tuple[tuple[Collection[ReplicaState], bool], ...]:
         """Whom to pass over and whether all must be usable, until somebody is found.
 
-        Those that rest come after the others for a new call, and never for one tried before.
+        Those that rest come after the others; for a call that was tried before, those that said
+        for how long do not come at all.
         """
         anybody: tuple[tuple[Collection[ReplicaState], bool], ...] = ((tried, True), (tried, False))
         if not self._resting:
             return anybody
-        shunned = (*tried, *self._resting.at(self._clock.now_s()))
-        return ((shunned, True), (shunned, False)) if tried else ((shunned, True), *anybody)
+        now_s = self._clock.now_s()
+        rested = ((*tried, *self._resting.at(now_s)), True)
+        if not tried:
+            return (rested, *anybody)
+        shunned = (*tried, *self._resting.at(now_s, only_told=True))
+        return (rested, (shunned, True), (shunned, False))
 
 
 def _allowed_s(call: Call, first: Variant) -> float:

@@ -65,3 +65,13 @@ def test_other_failures_ask_for_no_rest(failure: GatewayError) -> None:
     resting = Resting()
     resting.failed(a, failure, 100.0)
     assert not resting
+
+
+def test_those_that_asked_for_it_are_known_from_those_that_did_not() -> None:
+    a, b = two()
+    resting = Resting()
+    resting.failed(a, EngineOverloaded("x"), 100.0)
+    resting.failed(b, EngineOverloaded("x", retry_after_s=5.0), 100.0)
+    assert set(resting.at(100.5)) == {a, b}
+    assert set(resting.at(100.5, only_told=True)) == {b}
+    assert not resting.at(105.0, only_told=True)

@@ -563,3 +563,13 @@ async def test_when_all_rest_a_new_call_is_sent_and_a_failed_one_is_not() -> Non
     await bench.exchange.run(bench.call(), bench.client)
     assert [line["attempts"] for line in bench.settled()] == [2, 1, 1]
     assert bench.client.status == 200
+
+
+async def test_a_failed_call_may_go_to_one_that_did_not_say_how_long_it_is_busy() -> None:
+    bench = Bench(EngineOverloaded("busy"), whole(), EngineFault("x"), whole())
+    await bench.exchange.run(bench.call(), bench.client)
+    bench.client = FakeClient()
+    await bench.exchange.run(bench.call(), bench.client)
+    assert [line["attempts"] for line in bench.settled()] == [2, 2]
+    first, other, _, again = (origin.host for origin, _ in bench.upstream.sent)
+    assert first == again != other
