@@ -9,6 +9,7 @@ import logging
 import random
 import uuid
 from collections.abc import Collection, Mapping
+from functools import partial
 
 import anyio
 
@@ -34,6 +35,7 @@ from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route, resolve
@@ -72,6 +74,7 @@ class Exchange:
         self._limiter = limiter
         self._clock = clock
         self._rng = rng
+        self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
         self._budgets: dict[str, RetryBudget] = {}
         self._resting = Resting()
 
@@ -125,9 +128,13 @@ class Exchange:
             lease = Lease(state)
             account.attempt(lease)
             try:
-                await self._attempts.run(
-                    call, ask, self._engines[state.variant.engine], state, client, account
-                )
+                if state.variant.hedging is None:
+                    await self._attempts.run(
+                        call, ask, self._engines[state.variant.engine], state, client, account
+                    )
+                else:
+                    rival = partial(self._rival, route[0].model, state, tried)
+                    await self._hedged.run(call, ask, lease, client, account, rival)
             except GatewayError as exc:
                 failure = exc
             else:
@@ -165,6 +172,28 @@ class Exchange:
         if costs_budget(failure):
             budget.count_retry(now_s)
         return verdict
+
+    def _rival(
+        self, model: str, first: ReplicaState, tried: list[ReplicaState]
+    ) -> ReplicaState | None:
+        """Another ready replica of the same variant, which has now been tried, too.
+
+        None where the budget for retries has no room, or nobody is free.
+        """
+        rules = self.retries
+        budget = self._budget(model)
+        now_s = self._clock.now_s()
+        variant = first.variant
+        shunned = (first, *tried, *self._resting.at(now_s))
+        states = self.fleet.candidates(variant, shunned, only_usable=True)
+        if not states or not budget.has_room(
+            now_s, ratio=rules.budget_ratio, floor=rules.budget_floor
+        ):
+            return None
+        budget.count_retry(now_s)
+        rival = self._policies[variant.policy].pick(states, self._rng)
+        tried.append(rival)
+        return rival
 
     def _budget(self, model: str) -> RetryBudget:
         budget = self._budgets.get(model)

@@ -121,6 +121,11 @@ class Metrics:
             "(`deadline`) or no `budget` was left. The model is the one asked for.",
             ("model", "reason"),
         )
+        self.hedges = new.counter(
+            "gateway_hedges",
+            "Second tries beside late calls: they answered first (`won`), or not.",
+            ("model", "outcome"),
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",

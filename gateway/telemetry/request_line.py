@@ -32,3 +32,4 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     trace_id: str | None = None
     sdk_retry: str | None = None
     retry_refused: str | None = None
+    hedge: str | None = None
