@@ -16,16 +16,13 @@ _LONGEST_S: Final = 60.0
 
 
 class Resting:
-    """Who rests. Falsy while nobody does, which is nearly always."""
+    """Who rests. `until_s` is empty while nobody does, which is nearly always."""
 
-    __slots__ = ("_told", "_until_s")
+    __slots__ = ("_told", "until_s")
 
     def __init__(self) -> None:
-        self._until_s: dict[ReplicaState, float] = {}
+        self.until_s: dict[ReplicaState, float] = {}
         self._told: set[ReplicaState] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._until_s)
 
     def failed(self, state: ReplicaState, failure: GatewayError, now_s: float) -> None:
         """A try on this replica has failed; perhaps it asked for a rest."""
@@ -34,11 +31,11 @@ class Resting:
             if told_s is not None:
                 self._told.add(state)
             rest_s = _UNTOLD_S if told_s is None else min(told_s, _LONGEST_S)
-            self._until_s[state] = max(self._until_s.get(state, 0.0), now_s + rest_s)
+            self.until_s[state] = max(self.until_s.get(state, 0.0), now_s + rest_s)
 
     def at(self, now_s: float, *, only_told: bool = False) -> Collection[ReplicaState]:
         """Those that rest now, or only those that asked for it; forgets those that are done."""
-        for state in [one for one, until_s in self._until_s.items() if until_s <= now_s]:
-            del self._until_s[state]
+        for state in [one for one, until_s in self.until_s.items() if until_s <= now_s]:
+            del self.until_s[state]
             self._told.discard(state)
-        return self._told if only_told else self._until_s.keys()
+        return self._told if only_told else self.until_s.keys()

@@ -46,6 +46,9 @@ from gateway.wire.http import Headers
 
 log = logging.getLogger(__name__)
 
+# whom to pass over, and whether only usable replicas will do; until somebody is found
+_Rounds = tuple[tuple[Collection[ReplicaState], bool], ...]
+
 
 class Exchange:
     """Answers calls. `loop`: where they run, once it is known; saves looking it up each time."""
@@ -242,7 +245,10 @@ class Exchange:
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
         is_possible = False
-        for shunned, only_usable in self._rounds(tried):
+        rounds: _Rounds = ((tried, True), (tried, False))
+        if self._resting.until_s:
+            rounds = self._rounds_with_rest(tried)
+        for shunned, only_usable in rounds:
             for variant in route:
                 if ask.operation not in self._engines[variant.engine].operations:
                     continue
@@ -255,23 +261,15 @@ class Exchange:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
 
-    def _rounds(
-        self, tried: Collection[ReplicaState]
-    ) -> tuple[tuple[Collection[ReplicaState], bool], ...]:
-        """Whom to pass over and whether all must be usable, until somebody is found.
+    def _rounds_with_rest(self, tried: Collection[ReplicaState]) -> _Rounds:
+        """Those that rest come after the others.
 
-        Those that rest come after the others; for a call that was tried before, those that said
-        for how long do not come at all.
+        For a call that was tried before, those that said for how long do not come at all.
         """
-        anybody: tuple[tuple[Collection[ReplicaState], bool], ...] = ((tried, True), (tried, False))
-        if not self._resting:
-            return anybody
         now_s = self._clock.now_s()
-        rested = ((*tried, *self._resting.at(now_s)), True)
-        if not tried:
-            return (rested, *anybody)
-        shunned = (*tried, *self._resting.at(now_s, only_told=True))
-        return (rested, (shunned, True), (shunned, False))
+        awake = ((*tried, *self._resting.at(now_s)), True)
+        shunned = (*tried, *self._resting.at(now_s, only_told=True)) if tried else tried
+        return (awake, (shunned, True), (shunned, False))
 
 
 def _allowed_s(call: Call, first: Variant) -> float:

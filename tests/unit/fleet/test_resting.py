@@ -20,7 +20,7 @@ def two() -> tuple[ReplicaState, ReplicaState]:
 
 
 def test_nobody_rests_at_first() -> None:
-    assert not Resting()
+    assert not Resting().until_s
     assert not Resting().at(0.0)
 
 
@@ -31,7 +31,7 @@ def test_an_overloaded_replica_rests_for_as_long_as_it_said() -> None:
     assert a in resting.at(104.9)
     assert b not in resting.at(104.9)
     assert not resting.at(105.0)
-    assert not resting, "what is over is forgotten"
+    assert not resting.until_s, "what is over is forgotten"
 
 
 @pytest.mark.parametrize("failure", [EngineOverloaded("x"), EngineDraining("x")])
@@ -64,7 +64,7 @@ def test_other_failures_ask_for_no_rest(failure: GatewayError) -> None:
     a, _ = two()
     resting = Resting()
     resting.failed(a, failure, 100.0)
-    assert not resting
+    assert not resting.until_s
 
 
 def test_those_that_asked_for_it_are_known_from_those_that_did_not() -> None:
