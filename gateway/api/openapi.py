@@ -51,6 +51,13 @@ _ENDPOINTS: dict[str, tuple[str, str, dict[str, object], list[str]]] = {
         ["inputs"],
     ),
 }
+_TIMEOUT: dict[str, object] = {
+    "name": "x-request-timeout-ms",
+    "in": "header",
+    "required": False,
+    "description": "How long the client waits for the whole answer.",
+    "schema": {"type": "integer", "minimum": 1},
+}
 _ERROR = {
     "description": "OpenAI's error body (TGI's below /tgi)",
     "content": {"application/json": {"schema": {"type": "object", "required": ["error"]}}},
@@ -74,9 +81,9 @@ def document_inference(app: FastAPI) -> None:
 def _operation(path: str) -> dict[str, Any]:
     summary, tag, properties, required = _ENDPOINTS[path]
     body = {"type": "object", "properties": properties, "required": required}
-    parameters = []
+    parameters: list[dict[str, object]] = [_TIMEOUT]
     if "{model}" in path:
-        parameters = [{"name": "model", "in": "path", "required": True, "schema": _TEXT}]
+        parameters.append({"name": "model", "in": "path", "required": True, "schema": _TEXT})
     return {
         "summary": summary,
         "tags": [tag],
