@@ -163,7 +163,8 @@ class RedisStore:
         if self.state is StoreState.OK:
             with contextlib.suppress(LimiterDown):
                 return await self._reader.holds(slots)
-        return await self._local.holds(slots)
+        keys = (bucket.key for hold in self._open.values() for bucket, _ in hold.claim)
+        return [OpenHold("", "", None) for key in keys if key == slots.key]
 
     async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
         return await self._reader.usage(first_day, last_day, caller)
