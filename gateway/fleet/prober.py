@@ -53,10 +53,10 @@ class Prober:
         self._slots = anyio.Semaphore(_CONCURRENT_PROBES)
 
     async def run(self) -> None:
-        """Probe forever."""
+        """Probe forever, for the first time after an interval: `probe_all` is for the start."""
         while True:
-            await self.probe_all()
             await anyio.sleep(self._interval_s)
+            await self.probe_all()
 
     async def probe_all(self) -> None:
         """One round over the whole fleet; takes about `timeout_s` at worst for small fleets."""
