@@ -46,6 +46,7 @@ from gateway.fleet.prober import Prober
 from gateway.fleet.review import keep_reviewing
 from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
+from gateway.fleet.trials import Trials
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
@@ -205,7 +206,8 @@ def _lifespan(
                 if issuer is not None:
                     group.start_soon(issuer.run)
                 group.start_soon(prober.run)
-                group.start_soon(keep_reviewing, exchange.fleet, clock)
+                trials = Trials(exchange.fleet, ENGINES, clients, clock)
+                group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
                 yield

@@ -4,9 +4,9 @@ Two failed probes in a row take a replica out, one good probe brings it back; wh
 says of itself (loading, asleep) counts at once. Nobody is taken out before the first probe.
 
 A replica that looks well and fails is *ejected*: for a time that doubles with every ejection
-and is forgotten while it serves. Then it is *on trial*, one request at a time, until one
-succeeds. Only what stands out is ejected: never the last of a variant, never so many that less
-than `panic_ratio` of it would be left, and nobody while the others fail as well.
+and is forgotten while it serves. Then we try it out ourselves, and it is *on trial*, one request
+at a time, until one succeeds. Only what stands out is ejected: never the last of a variant, never
+so many that less than `panic_ratio` of it would be left, and nobody while the others fail as well.
 
 Source: Envoy's outlier detection (consecutive failures, success rate, panic threshold), for
 fleets of a few replicas.
@@ -95,7 +95,7 @@ class HealthRules:
 
 @dataclass(frozen=True, slots=True)
 class Ejection:
-    """A replica gets no requests until `until_s`, then one at a time."""
+    """A replica gets no requests until `until_s`, and one at a time while it is on trial."""
 
     reason: Reason
     until_s: float
@@ -227,7 +227,7 @@ def after_probe(health: Health, seen: Condition, now_s: float = 0.0) -> Health:
         was_away = health.probed in (Condition.UNHEALTHY, Condition.LOADING)
         health = replace(health, probed=seen, failures=0)
         if was_away and health.looks_well and health.ejection is not None:
-            return _restarted(health, health.ejection, now_s)
+            return _restarted(health, health.ejection.reason, now_s)
         return health
     failures = health.failures + 1
     if failures < FAILURES_TO_LEAVE and health.probed is not Condition.UNHEALTHY:
@@ -235,10 +235,10 @@ def after_probe(health: Health, seen: Condition, now_s: float = 0.0) -> Health:
     return replace(health, probed=Condition.UNHEALTHY, failures=failures)
 
 
-def _restarted(health: Health, ejection: Ejection, now_s: float) -> Health:
-    if ejection.reason is Reason.DRAINING:
+def _restarted(health: Health, reason: Reason, now_s: float) -> Health:
+    if reason is Reason.DRAINING:
         return readmitted(health, now_s)
-    return _on_trial(health, ejection) if health.ejections <= 1 else health
+    return on_trial(health) if health.ejections <= 1 else health
 
 
 def reason_for(health: Health) -> Reason:
@@ -308,16 +308,19 @@ def ejected(
     return replace(health, ejection=Ejection(reason, until_s), ejections=times)
 
 
-def after_time(health: Health, now_s: float) -> Health:
-    """On trial once the ejection is over."""
+def is_due(health: Health, now_s: float) -> bool:
+    """Whether an ejection is over and the replica should be tried out."""
     ejection = health.ejection
-    if ejection is None or ejection.on_trial or now_s < ejection.until_s:
+    if ejection is None or ejection.on_trial or not health.looks_well:
+        return False
+    return now_s >= ejection.until_s
+
+
+def on_trial(health: Health) -> Health:
+    """An ejected replica that gets one request at a time from now on; others stay as they are."""
+    if health.ejection is None:
         return health
-    return _on_trial(health, ejection)
-
-
-def _on_trial(health: Health, ejection: Ejection) -> Health:
-    return replace(health, ejection=replace(ejection, on_trial=True))
+    return replace(health, ejection=replace(health.ejection, on_trial=True))
 
 
 def after_failed_trial(

@@ -17,12 +17,14 @@ from gateway.fleet.health import (
     HealthRules,
     Reason,
     Record,
+    Sign,
     after_failed_trial,
     after_probe,
-    after_time,
     ejected,
+    is_due,
     is_panic,
     may_eject,
+    on_trial,
     readmitted,
     reason_for,
     sign_of,
@@ -229,11 +231,19 @@ class FleetState:
             health = after_failed_trial(state.health, sign, self.rules, now_s, self._rng)
             self._leave(state, health)
 
-    def review(self, now_s: float) -> None:
-        """Let ejections end whose time is over."""
-        for state in self._states.values():
-            if state.health.ejection is not None:
-                self._change(state, after_time(state.health, now_s), Reason.TIME_UP)
+    def due(self, now_s: float) -> list[ReplicaState]:
+        """The ejected replicas that look well and whose time is over: to be tried out."""
+        return [state for state in self._states.values() if is_due(state.health, now_s)]
+
+    def tested(self, state: ReplicaState, sign: Sign | None, now_s: float) -> None:
+        """We have tried out one that was due: None means that nothing speaks against it."""
+        if not is_due(state.health, now_s):
+            return  # a client's request, or a restart, was faster
+        if sign is None:
+            self._change(state, on_trial(state.health), Reason.TIME_UP)
+        else:
+            health = after_failed_trial(state.health, sign, self.rules, now_s, self._rng)
+            self._leave(state, health)
 
     def compare(self, now_s: float) -> None:
         """Eject replicas that fail much more often than their siblings; every few seconds."""
@@ -254,18 +264,21 @@ class FleetState:
     def _leave(self, state: ReplicaState, health: Health) -> None:
         state.era += 1
         state.record = Record()
-        self._change(state, health, reason_for(health))
+        self._change(state, health, reason_for(health), is_news=True)
 
-    def _change(self, state: ReplicaState, health: Health, reason: Reason) -> bool:
+    def _change(
+        self, state: ReplicaState, health: Health, reason: Reason, *, is_news: bool = False
+    ) -> bool:
+        """True when the condition is another one; `is_news`: told in any case."""
         before = state.health
-        if health is before:
+        if health == before:
             return False
         state.health = health
         siblings = self._by_variant.get(state.variant.name, ())
         if health.is_usable and not before.is_usable:
             _start_level(siblings)
         self._settle_use(siblings)
-        if health.condition is before.condition:
+        if health.condition is before.condition and not is_news:
             return False
         state.reason = reason
         self._tell(state)

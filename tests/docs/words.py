@@ -116,7 +116,10 @@ CONDITIONS: dict[Condition, tuple[str, str]] = {
     Condition.UNHEALTHY: ("Two probes in a row have failed.", "no"),
     Condition.DRAINING: ("The engine has said that it shuts down.", "no"),
     Condition.EJECTED: ("Probes pass, but requests fail.", "no, except in a panic"),
-    Condition.TRIAL: ("The ejection is over.", "one at a time until one succeeds"),
+    Condition.TRIAL: (
+        "The ejection is over, and our own request was answered.",
+        "one at a time until one succeeds",
+    ),
 }
 
 # why a condition has changed
@@ -132,8 +135,8 @@ REASONS: dict[Reason, str] = {
     Reason.SUCCESS_RATE: "Tries succeed much less often than on its siblings.",
     Reason.DRAINING: "A try was refused because the engine shuts down.",
     Reason.REFUSED: "Two tries in a row were answered with 401, 403 or 404.",
-    Reason.TIME_UP: "The ejection is over.",
+    Reason.TIME_UP: "The ejection is over, and our own request was not answered by a failure.",
     Reason.RESTARTED: "The engine was away and is back: it is tried before its time.",
     Reason.TRIAL_PASSED: "A trial has succeeded.",
-    Reason.TRIAL_FAILED: "A trial has failed: the next ejection is longer.",
+    Reason.TRIAL_FAILED: "A trial, ours or a client's, has failed: out again, for longer.",
 }

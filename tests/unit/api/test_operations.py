@@ -87,7 +87,7 @@ async def test_an_ejected_replica_is_shown_with_its_reason_and_until_when() -> N
     assert 27 <= shown["ejected_until"] - clock.unix_s() <= 30
     assert (shown["ejections"], shown["success_rate"]) == (1, None)
     clock.pass_s(30)
-    fleet.review(clock.now_s())
+    fleet.tested(state, None, clock.now_s())
     fleet.observed(Lease(state), None, clock.now_s())
     fleet.observed(Lease(state), EngineFault("x"), clock.now_s())
     (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]

@@ -35,10 +35,11 @@ from gateway.fleet.health import (
     Sign,
     after_failed_trial,
     after_probe,
-    after_time,
     ejected,
+    is_due,
     is_panic,
     may_eject,
+    on_trial,
     readmitted,
     reason_for,
     sign_of,
@@ -70,7 +71,7 @@ def out(
 
 
 def a_trial(times: int = 1) -> Health:
-    return after_time(out(times=times), 1000.0)
+    return on_trial(out(times=times))
 
 
 # --- what probes say
@@ -384,17 +385,23 @@ def test_an_ejection_grows_is_bounded_and_always_ends_in_a_trial(
     length_s = until_s(health) - now_s
     bound_s = min(rules.max_ejection_s, rules.ejection_s * 2.0 ** min(times, 15))
     assert 0.9 * bound_s - 1e-6 <= length_s <= bound_s + 1e-6
-    assert after_time(health, math.nextafter(until_s(health), -math.inf)) == health
-    trial = after_time(health, until_s(health))
+    assert not is_due(health, math.nextafter(until_s(health), -math.inf))
+    assert is_due(health, until_s(health))
+    trial = on_trial(health)
     assert trial.is_on_trial
-    assert after_time(trial, math.inf) == trial
+    assert not is_due(trial, math.inf)
     again = after_failed_trial(trial, Sign.FAILURE, rules, now_s, RNG)
     assert again.ejections >= health.ejections
-    assert after_time(again, until_s(again)).is_on_trial
+    assert is_due(again, until_s(again))
 
 
-def test_time_does_nothing_to_one_that_serves() -> None:
-    assert after_time(WELL, 1e9) is WELL
+@pytest.mark.parametrize("health", [WELL, out(probed=Condition.UNHEALTHY)])
+def test_only_an_ejected_replica_that_looks_well_is_due(health: Health) -> None:
+    assert not is_due(health, 1e9)
+
+
+def test_one_that_serves_needs_no_trial() -> None:
+    assert on_trial(WELL) is WELL
 
 
 @pytest.mark.parametrize(

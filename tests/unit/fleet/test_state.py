@@ -20,7 +20,7 @@ from gateway.errors import (
     GatewayError,
 )
 from gateway.fleet.catalog import Catalog, Variant
-from gateway.fleet.health import Condition, HealthRules, Reason
+from gateway.fleet.health import Condition, HealthRules, Reason, Sign
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from tests.support.configs import a_catalog, a_model, a_variant
 
@@ -252,7 +252,8 @@ class Watched:
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
-        self.fleet.review(self.now_s)
+        for state in self.fleet.due(self.now_s):
+            self.fleet.tested(state, None, self.now_s)
 
     @property
     def usable(self) -> list[bool]:
@@ -468,6 +469,27 @@ def test_a_panic_ends_when_the_configuration_brings_others() -> None:
     assert bad.is_usable
     it.fleet.apply(a_fleet_catalog(*TWO, "http://c", "http://d"))
     assert not bad.is_usable
+
+
+def test_one_that_fails_our_own_trial_is_ejected_again_and_no_client_was_asked() -> None:
+    it = Watched(*TWO)
+    bad, _ = it.states
+    it.fails(bad)
+    assert it.fleet.due(26.0) == []
+    assert it.fleet.due(30.0) == [bad]
+    it.fleet.tested(bad, Sign.TIMEOUT, 30.0)
+    assert it.usable == [False, True]
+    assert it.fleet.due(83.0) == []
+    assert it.fleet.due(90.0) == [bad]
+    assert (bad.reason, bad.health.ejections) == (Reason.TRIAL_FAILED, 2)
+    assert it.told == [("ejected", "consecutive_failures"), ("ejected", "trial_failed")]
+
+
+def test_a_trial_of_ours_that_comes_too_late_changes_nothing() -> None:
+    it = Watched(*TWO)
+    bad, _ = it.states
+    it.fleet.tested(bad, Sign.TIMEOUT, 30.0)
+    assert it.usable == [True, True]
 
 
 def test_what_is_told_of_a_replica_that_left_is_no_harm() -> None:
