@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_S = 10.0
 _MAX_BODY_BYTES = 256 * 1024
-_ASK = read_ask(b'{"model":"","prompt":"Hi","max_tokens":1}', Operation.COMPLETION, model="")
+TRIAL = read_ask(b'{"model":"","prompt":"Hi","max_tokens":1}', Operation.COMPLETION, model="")
 _REQUEST_ID = "trial"
 
 
@@ -77,7 +77,7 @@ class Trials:
         if Operation.COMPLETION not in adapter.operations:
             return None
         served = Served(variant.served_model, variant.api_key)
-        request = adapter.prepare(_ASK, served, _REQUEST_ID)
+        request = adapter.prepare(TRIAL, served, _REQUEST_ID)
         client = self._clients.trusting(state.replica.origin.ca_file)
         async with client.stream(
             request.method,
