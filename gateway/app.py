@@ -200,7 +200,7 @@ def _lifespan(
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, clients, clock)
             async with store, issuer or nullcontext(), anyio.create_task_group() as group:
-                await prober.probe_all()
+                await prober.start()
                 readiness.is_started = True
                 group.start_soon(store.run)
                 if issuer is not None:

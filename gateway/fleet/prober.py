@@ -52,8 +52,14 @@ class Prober:
         self._timeout_s = timeout_s
         self._slots = anyio.Semaphore(_CONCURRENT_PROBES)
 
+    async def start(self) -> None:
+        """Probe before the first call: who is away now shall not be asked."""
+        await self.probe_all()
+        if any(state.health.failures for state in self._fleet):
+            await self.probe_all()  # one failure is forgiven, two are not
+
     async def run(self) -> None:
-        """Probe forever, for the first time after an interval: `probe_all` is for the start."""
+        """Probe forever, for the first time after an interval."""
         while True:
             await anyio.sleep(self._interval_s)
             await self.probe_all()
@@ -68,6 +74,7 @@ class Prober:
         async with self._slots:
             adapter = self._engines[state.variant.engine]
             said, load = State.UNHEALTHY, Load()
+            ours, turns = float(state.in_flight), state.turns
             try:
                 with anyio.fail_after(self._timeout_s):
                     said = adapter.state(*await self._get(state, adapter.health_path))
@@ -85,7 +92,9 @@ class Prober:
                 said = State.ASLEEP
             reason = _MISCONFIGURED.get(said)
             seen = Condition(said.value) if reason is None else Condition.MISCONFIGURED
-            self._fleet.probed(state, seen, load, self._clock.now_s(), reason)
+            # whatever of ours ran at some time of the probe may be among what the engine counted
+            ours += (state.turns - turns) * state.weight
+            self._fleet.probed(state, seen, load, self._clock.now_s(), reason, ours)
 
     async def _get(self, state: ReplicaState, path: str) -> tuple[int, bytes]:
         headers = {}

@@ -198,14 +198,16 @@ class FleetState:
         load: Load,
         now_s: float,
         reason: Reason | None = None,
+        ours: float | None = None,
     ) -> bool:
         """Record what a probe saw. True when the replica's condition has changed.
 
-        `reason`: why it saw that, where the condition alone does not tell.
+        `reason`: why it saw that, where the condition alone does not tell. `ours`: how many of
+        the requests that the engine counted may be ours; None: those of now.
         """
         state.is_load_known = load.running is not None
         known = (load.running or 0.0) + (load.waiting or 0.0)
-        state.others = max(0.0, known - state.in_flight)
+        state.others = max(0.0, known - (state.in_flight if ours is None else ours))
         state.kv_cache_used_ratio = load.kv_cache_used_ratio
         state.kv_cache_tokens = load.kv_cache_tokens
         health = after_probe(state.health, seen, now_s)

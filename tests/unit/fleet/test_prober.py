@@ -17,7 +17,7 @@ from gateway.engines.vllm import VllmAdapter
 from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.fake_clock import FakeClock
@@ -474,3 +474,33 @@ async def test_a_fault_of_an_adapter_is_logged_and_takes_no_other_along(
     assert await probed.round() == [Condition.UNKNOWN, Condition.READY]
     [line] = [line for line in caplog.records if line.levelno >= logging.ERROR]
     assert (line.getMessage(), vars(line)[F.REPLICA]) == (F.BUG, "r1")
+
+
+async def test_a_request_of_ours_that_came_and_went_while_figures_were_read_is_not_of_others(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    """It was counted as somebody else's until the next round, and sent calls elsewhere."""
+    probed = probe()
+    [state] = probed.states
+
+    async def busy(_: httpx.Request) -> httpx.Response:
+        Lease(state).release()
+        return httpx.Response(200, content=b"vllm:num_requests_running 3\n")
+
+    answers(router, "/health", 200)
+    router.get(URL + "/metrics").mock(side_effect=busy)
+    await probed.round()
+    assert state.others == 2
+
+
+async def test_at_the_start_who_fails_is_asked_once_more_and_nobody_else(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    health = answers(router, "/health", 200)
+    answers(router, "/metrics", 200)
+    probed = probe()
+    await probed.prober.start()
+    assert health.call_count == 1
+    fails(router, "/health", httpx.ConnectError("refused"))
+    await probed.prober.start()
+    assert [state.condition for state in probed.states] == [Condition.UNHEALTHY]

@@ -21,7 +21,7 @@ NAMES = {
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
-    "gateway_replica_transitions": ("counter", {*ROUTE, "state"}),
+    "gateway_replica_transitions": ("counter", {*ROUTE, "state", "reason"}),
     "gateway_limit_refusals": ("counter", {"scope", "limit"}),
     "gateway_limit_store_failures": ("counter", {"reason"}),
     "gateway_limit_settlements_dropped": ("counter", set()),
@@ -72,7 +72,7 @@ def used() -> Metrics:
     metrics.ended(A_ROUTE, "ok")
     metrics.attempts.cell(*A_ROUTE, "ok")
     metrics.reloads.cell("ok")
-    metrics.transitions.cell(*A_ROUTE, "ready")
+    metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
