@@ -244,6 +244,8 @@ def _retry_rules(document: Document) -> RetryRules:
         max_attempts=given.max_attempts,
         backoff_s=given.backoff_s,
         max_backoff_s=given.max_backoff_s,
+        budget_ratio=given.budget_ratio,
+        budget_floor=given.budget_floor,
         after_timeout=given.after_timeout,
     )
 

@@ -265,7 +265,7 @@ class StreamStalled(GatewayError):
 
 
 class DeadlineExceeded(GatewayError):
-    """The whole call took longer than its model's `total_s`."""
+    """The whole call took longer than its model's `total_s`, or than the client would wait."""
 
     status = 504
     code = "deadline_exceeded"

@@ -12,17 +12,22 @@ import msgspec
 from gateway.api.endpoint import Endpoint
 from gateway.api.endpoints import Endpoints
 from gateway.clock import Clock
-from gateway.errors import GatewayError, RequestTooLarge, UnsupportedContentType
+from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge, UnsupportedContentType
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
 
 # ids are no secrets, and the system's randomness costs a system call each time
 _ids = random.Random()
+TIMEOUT_MS = b"x-request-timeout-ms"
+_MOST_DIGITS = 10
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The headers of a request that mean something to us; the rest is dropped here."""
+    """The headers of a request that mean something to us; the rest is dropped here.
+
+    `timeout_s`: how long the client waits, 0 where what it sent is no such time.
+    """
 
     request_id: str
     authorization: bytes | None = None
@@ -31,6 +36,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     content_length: int | None = None
     traceparent: bytes | None = None
     sdk_retry: bytes | None = None
+    timeout_s: float | None = None
     expects_continue: bool = False
 
 
@@ -46,6 +52,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         content_length=int(length) if length.isdigit() else None,
         traceparent=found.get(b"traceparent"),
         sdk_retry=found.get(b"x-stainless-retry-count"),
+        timeout_s=_timeout_s(found.get(TIMEOUT_MS)),
         expects_continue=found.get(b"expect", b"").lower() == b"100-continue",
     )
 
@@ -55,6 +62,12 @@ def request_id(given: bytes | None) -> str:
     if given is not None and _SANE_ID.fullmatch(given):
         return given.decode("ascii")
     return f"req_{_ids.getrandbits(96):024x}"
+
+
+def _timeout_s(given: bytes | None) -> float | None:
+    if given is None:
+        return None
+    return int(given) / 1000 if given.isdigit() and len(given) <= _MOST_DIGITS else 0.0
 
 
 class Inference:
@@ -77,6 +90,10 @@ class Inference:
         kind = head.content_type
         if kind is not None and not _is_json(kind):
             return UnsupportedContentType("the content-type must be application/json")
+        if head.timeout_s == 0:
+            return InvalidRequest(
+                f"{TIMEOUT_MS.decode()} must be a whole number of milliseconds, at least 1"
+            )
         return None
 
     def too_large(self) -> GatewayError:
@@ -94,6 +111,7 @@ class Inference:
             traceparent=head.traceparent,
             sdk_retry=head.sdk_retry,
             model=endpoint.model,
+            timeout_s=head.timeout_s,
         )
 
 

@@ -22,7 +22,11 @@ class Retries(Section):
         2, description="The largest bound of a wait."
     )
     budget_ratio: Annotated[float, Field(ge=0, le=1), Number] = Field(
-        0.2, description="Retries allowed, as a share of recent requests."
+        0.2,
+        description="Retries that a model may make in 10 s, as a share of its requests in them.",
+    )
+    budget_floor: Annotated[int, Field(ge=0, le=100_000), Number] = Field(
+        10, description="How many it may make in 10 s in any case, in each worker."
     )
     after_timeout: bool = Field(
         False, description="Also when an engine was silent, where the work may still be running."

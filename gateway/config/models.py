@@ -98,6 +98,20 @@ class Variant(Section):
     )
 
 
+class Hedging(Section):
+    """A second replica asked beside the first, where a short call that is not streamed is late."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=100_000), Number] = Field(
+        256, description="Short is what may generate at most so many tokens; and all embeddings."
+    )
+    after_percentile: Annotated[float, Field(ge=50, le=99.9), Number] = Field(
+        95, description="Late is slower than so many percent of the model's last short calls."
+    )
+    extra_ratio: Annotated[float, Field(gt=0, le=0.5), Number] = Field(
+        0.05, description="Second tries in 10 s, at most, as a share of the short calls in them."
+    )
+
+
 class Model(Section):
     """One name that clients ask for."""
 
@@ -111,6 +125,11 @@ class Model(Section):
         (), description="Other models, asked in order when no variant can answer."
     )
     timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+    hedging: Hedging | None = Field(
+        None,
+        description="Second tries for short calls that are late; none unless given, "
+        "`{}` for these defaults.",
+    )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this model."
     )

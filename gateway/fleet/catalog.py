@@ -15,7 +15,7 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
-from gateway.config.models import Timeouts
+from gateway.config.models import Hedging, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
 from gateway.wire.http import Origin
@@ -48,6 +48,7 @@ class Variant:
     weight: float | None = None
     api_key: str | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    hedging: Hedging | None = None
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
 
@@ -177,6 +178,7 @@ class _Compiler:
             weight=given.weight,
             api_key=self._secret(given.api_key, f"{path}.api_key"),
             timeouts=model.timeouts,
+            hedging=model.hedging,
             limits=given.limits,
             model_limits=model.limits,
         )

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from gateway.wire.ask import Ask, Operation
+from gateway.wire.tgi_parameters import read_parameters
 from gateway.wire.usage import Usage
 
 _BYTES_PER_TOKEN: Final = 4.0
@@ -25,7 +26,13 @@ _MEDIA_TOKENS: Final = 1000
 _LEAST_MEDIA_BYTES: Final = 1024
 # the last few dozen calls count most
 _MEMORY: Final = 0.98
-_PROMPT_FIELDS: Final = frozenset(("messages", "prompt", "input", "inputs", "tools", "functions"))
+_CONTENT: Final = {
+    Operation.CHAT: "messages",
+    Operation.COMPLETION: "prompt",
+    Operation.EMBEDDINGS: "input",
+    Operation.GENERATE: "inputs",
+}
+_MAY_BE_LISTS: Final = (Operation.COMPLETION, Operation.EMBEDDINGS)
 # what engines take themselves when the client says nothing
 _TGI_OUTPUT_TOKENS: Final = 100
 
@@ -38,14 +45,8 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     prompt_bytes: int = 0
 
 
-class _Parameters(msgspec.Struct):
-    max_new_tokens: int | None = None
-    best_of: int | None = None
-
-
 _list = msgspec.json.Decoder(list[msgspec.Raw])
-_parameters = msgspec.json.Decoder(_Parameters | None)
-_count = msgspec.json.Decoder(int)
+_count: msgspec.json.Decoder[int] = msgspec.json.Decoder(int)
 
 
 class Estimator:
@@ -66,7 +67,23 @@ class Estimator:
         return self._outputs / self._answers
 
     def estimate(self, ask: Ask) -> Estimate:
-        prompts, counted, size_bytes, media = _prompt(ask)
+        fields = ask.fields
+        content = fields.get(_CONTENT[ask.operation])
+        size_bytes = 0
+        if content is not None:
+            # a size alone costs nothing; most prompts are text and hold one prompt
+            size_bytes = len(content)
+            if size_bytes > _LEAST_MEDIA_BYTES or ask.operation in _MAY_BE_LISTS:
+                return self._estimate_closely(ask, bytes(content))
+        if "tools" in fields:
+            size_bytes += len(fields["tools"])
+        prompt = max(1, round(size_bytes * self._tokens / self._bytes))
+        return Estimate(prompt, self._output(ask), size_bytes)
+
+    def _estimate_closely(self, ask: Ask, content: bytes) -> Estimate:
+        prompts, counted, size_bytes, media = _prompt(content, ask.operation)
+        if tools := ask.fields.get("tools"):
+            size_bytes += len(tools)
         tokens = counted + media * _MEDIA_TOKENS + round(size_bytes / self.bytes_per_token)
         output = self._output(ask) * prompts
         return Estimate(max(1, tokens), output, 0 if counted or media else size_bytes)
@@ -85,33 +102,34 @@ class Estimator:
             case Operation.EMBEDDINGS:
                 return 0
             case Operation.GENERATE:
-                given = _tgi_parameters(ask)
+                given = read_parameters(ask.fields.get("parameters"))
                 asked = given.max_new_tokens
                 each = _TGI_OUTPUT_TOKENS if asked is None or asked < 0 else asked
                 return each * max(1, given.best_of or 1)
             case _:
                 most = ask.max_tokens
                 each = round(self.usual_output_tokens) if most is None or most < 0 else most
-                return each * max(1, ask.n, _best_of(ask))
+                return (
+                    each * max(1, ask.n, _best_of(ask))
+                    if ask.n != 1 or "best_of" in ask.fields
+                    else each
+                )
 
 
-def _prompt(ask: Ask) -> tuple[int, int, int, int]:
+def _prompt(content: bytes, operation: Operation) -> tuple[int, int, int, int]:
     """How many prompts there are; their tokens where the client sent tokens; bytes; media."""
-    prompts, counted, size_bytes, media = 1, 0, 0, 0
-    for name in _PROMPT_FIELDS & ask.fields.keys():
-        raw = bytes(ask.fields[name])
-        if name in ("prompt", "input") and raw[:1] == b"[":
-            prompts, tokens = _several(raw)
-            if tokens:
-                counted += tokens
-                continue
-        size_bytes += len(raw)
-        if len(raw) > _LEAST_MEDIA_BYTES and any(sign in raw for sign in _MEDIA_SIGNS):
-            for found in _MEDIA.finditer(raw):
-                media += 1
-                size_bytes -= len(found[1])
-    if ask.operation is Operation.EMBEDDINGS:
-        prompts = 1
+    prompts, counted, media = 1, 0, 0
+    if operation in _MAY_BE_LISTS and content.startswith(b"["):
+        prompts, counted = _several(content)
+        if operation is Operation.EMBEDDINGS:
+            prompts = 1
+        if counted:
+            return prompts, counted, 0, 0
+    size_bytes = len(content)
+    if any(sign in content for sign in _MEDIA_SIGNS):
+        for found in _MEDIA.finditer(content):
+            media += 1
+            size_bytes -= len(found[1])
     return prompts, counted, size_bytes, media
 
 
@@ -129,14 +147,6 @@ def _several(value: bytes) -> tuple[int, int]:
     except msgspec.DecodeError:
         return 1, 0
     return len(parts), 0
-
-
-def _tgi_parameters(ask: Ask) -> _Parameters:
-    raw = ask.fields.get("parameters")
-    try:
-        return (None if raw is None else _parameters.decode(raw)) or _Parameters()
-    except msgspec.DecodeError:
-        return _Parameters()
 
 
 def _best_of(ask: Ask) -> int:

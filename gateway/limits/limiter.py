@@ -22,7 +22,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.wire import usage as wire
 from gateway.wire.ask import Ask
 from gateway.wire.http import Headers
-from gateway.wire.rate_limit import rate_limit_headers
+from gateway.wire.rate_limit import request_limit_headers, token_limit_headers
 
 _MAX_KNOWN: Final = 10_000
 _DAY_S: Final = 86400
@@ -271,11 +271,11 @@ def headers_for(buckets: Sequence[Bucket], lacks: Sequence[float]) -> Headers:
                 tokens, tokens_left, tokens_lack = bucket, remaining, lack
         elif requests is None or remaining < requests_left:
             requests, requests_left, requests_lack = bucket, remaining, lack
-    headers: Headers = ()
-    if requests is not None:
-        headers += rate_limit_headers(
-            b"requests", requests.limit, requests_left, requests_lack / 1e6
-        )
-    if tokens is not None:
-        headers += rate_limit_headers(b"tokens", tokens.limit, tokens_left, tokens_lack / 1e6)
-    return headers
+    if requests is None:
+        if tokens is None:
+            return ()
+        return token_limit_headers(tokens.limit, tokens_left, tokens_lack)
+    told = request_limit_headers(requests.limit, requests_left, requests_lack)
+    if tokens is None:
+        return told
+    return told + token_limit_headers(tokens.limit, tokens_left, tokens_lack)

@@ -3,10 +3,10 @@
 With `shares` it is one of several processes that cannot ask each other, and each enforces its
 part of every limit. A bucket of a quarter of the rate with a quarter of the burst is as far from
 full as the whole one where each unit counts four times; so nothing else has to be converted, and
-what is known of the whole bucket (`note`) can be continued with.
+what is known of the whole bucket (`begin`) can be continued with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -14,7 +14,7 @@ import anyio
 
 from gateway.clock import Clock
 from gateway.limits.books import Books, in_range
-from gateway.limits.bucket import Bucket, lack_after_us, over_us
+from gateway.limits.bucket import ROUNDING_US, Bucket, lack_after_us
 from gateway.limits.store import Claim, Hold, OpenHold, Refusal, StoreState, Usage
 
 _PRUNE_EVERY = 4096
@@ -40,25 +40,35 @@ class MemoryStore:
 
     def decide(self, claim: Claim, *, is_forced: bool = False) -> Hold | Refusal:
         """`take`, at once. `is_forced`: granted in any case, and counted."""
+        # written out: this runs for every request
         now_us = self._now_s() * 1e6
+        shares = self.shares
         index, wait_us = -1, 0.0
         lacks: list[float] = []
         for number, (bucket, cost) in enumerate(claim):
             if bucket.is_slots:
                 taken = self._slots.get(bucket.key, 0)
                 lacks.append(taken)
-                if index < 0 and taken >= max(1, bucket.limit // self.shares):
+                if index < 0 and taken >= max(1, bucket.limit // shares):
                     index = number
                 continue
-            lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
+            lack_us = self._full_at_us.get(bucket.key, 0.0) - now_us
+            if lack_us < 0.0:
+                lack_us = 0.0
             lacks.append(lack_us)
-            # a share may be smaller than one request, which a full bucket must serve all the same
-            counted = min(cost * self.shares, max(cost, bucket.burst))
-            over = over_us(bucket, lack_us, counted)
-            if over > wait_us:
+            if shares != 1:
+                # a share may be smaller than a request, which a full bucket must serve all the same
+                cost = min(cost * shares, max(cost, bucket.burst))  # noqa: PLW2901
+            over = lack_us + cost * bucket.interval_us - bucket.capacity_us
+            if over > wait_us and over > ROUNDING_US:
                 index, wait_us = number, over
         if index >= 0 and not is_forced:
             return Refusal(claim, lacks, index, wait_us)
+        self._grant(claim, lacks, now_us)
+        return Hold("", claim, lacks)
+
+    def _grant(self, claim: Claim, lacks: list[float], now_us: float) -> None:
+        """Take a claim; `lacks` become those afterwards."""
         for number, (bucket, cost) in enumerate(claim):
             if bucket.is_slots:
                 lacks[number] += 1
@@ -69,7 +79,6 @@ class MemoryStore:
         self._takes += 1
         if self._takes % _PRUNE_EVERY == 0:
             self._prune(now_us)
-        return Hold("", claim, lacks)
 
     def settle(self, hold: Hold, costs: Sequence[float]) -> None:
         if not hold.is_open:
@@ -82,19 +91,19 @@ class MemoryStore:
 
         `weight`: how often a unit counts; by default as often as when it was taken here.
         """
-        weight = self.shares if weight is None else weight
-        now_us = self._now_s() * 1e6
-        for (bucket, held), cost in zip(claim, costs, strict=True):
+        for bucket, _ in claim:
             if bucket.is_slots:
                 self.free_slot(bucket)
-            elif cost != held:
+        self.adjust_rates(claim, costs, weight=self.shares if weight is None else weight)
+
+    def adjust_rates(self, claim: Claim, costs: Sequence[float], *, weight: int) -> None:
+        """The same without the slots."""
+        now_us = self._now_s() * 1e6
+        for (bucket, held), cost in zip(claim, costs, strict=True):
+            if cost != held and not bucket.is_slots:
                 lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
                 units = (cost - held) * weight
                 self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
-
-    def take_slot(self, bucket: Bucket) -> None:
-        """Count a slot that was granted elsewhere."""
-        self._slots[bucket.key] = self._slots.get(bucket.key, 0) + 1
 
     def free_slot(self, bucket: Bucket) -> None:
         slots = self._slots.get(bucket.key, 0) - 1
@@ -103,17 +112,13 @@ class MemoryStore:
         else:
             self._slots.pop(bucket.key, None)
 
-    def note(self, bucket: Bucket, lack_us: float) -> None:
-        """Continue from what is known of the whole bucket."""
-        if lack_us > 0:
-            self._full_at_us[bucket.key] = self._now_s() * 1e6 + lack_us
-        else:
-            self._full_at_us.pop(bucket.key, None)
-
-    def known(self) -> dict[str, float]:
-        """When each bucket that is not full will be, in us on our clock, by its key."""
-        self._prune(self._now_s() * 1e6)
-        return dict(self._full_at_us)
+    def begin(self, lacks: Iterable[tuple[Bucket, float]], slots: Iterable[Bucket]) -> None:
+        """Go on from what is known of the whole buckets, and from slots granted elsewhere."""
+        now_us = self._now_s() * 1e6
+        self._full_at_us = {bucket.key: now_us + lack_us for bucket, lack_us in lacks}
+        self._slots = {}
+        for bucket in slots:
+            self._slots[bucket.key] = self._slots.get(bucket.key, 0) + 1
 
     async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
         return [self.lack(bucket) for bucket in buckets]

@@ -52,7 +52,7 @@ class Batch:
         self.keys: list[str] = []
         self._prefix = prefix
         self._kinds: list[tuple[float, ...]] = []
-        self._ops: list[tuple[object, ...]] = []
+        self._ops: list[Sequence[object]] = []
         self._places: dict[str, int] = {}
 
     @property
@@ -62,12 +62,19 @@ class Batch:
 
     def take(self, number: str, claim: Claim) -> None:
         """All of the claim or nothing. Result: refused at (0: granted), wait in us, lacks."""
-        self._add(_TAKE, number, *self._costs(claim, [cost for _, cost in claim]))
+        op: list[object] = [_TAKE, number]
+        for bucket, cost in claim:
+            op.append(self._bucket(bucket))
+            op.append(cost)
+        self._ops.append(op)
 
     def settle(self, number: str, claim: Claim, costs: Sequence[float]) -> None:
         """Once for each hold: what was used in place of what was held. Result: 1 when it was."""
-        changes = [cost - held for (_, held), cost in zip(claim, costs, strict=True)]
-        self._add(_SETTLE, number, *self._costs(claim, changes))
+        op: list[object] = [_SETTLE, number]
+        for (bucket, held), cost in zip(claim, costs, strict=True):
+            op.append(self._bucket(bucket))
+            op.append(cost - held)
+        self._ops.append(op)
 
     def look(self, buckets: Sequence[Bucket]) -> None:
         """Result: the lack of each."""
@@ -136,11 +143,6 @@ class Batch:
 
     def _add(self, *op: object) -> None:
         self._ops.append(op)
-
-    def _costs(self, claim: Claim, costs: Sequence[float]) -> Iterable[float]:
-        for (bucket, _), cost in zip(claim, costs, strict=True):
-            yield self._bucket(bucket)
-            yield cost
 
     def _bucket(self, bucket: Bucket) -> int:
         place = self._places.get(bucket.key)

@@ -4,9 +4,10 @@ Its buckets as this process saw them last, and where it gave us slots of late, w
 memory may still hold.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.limits.bucket import Bucket, lack_after_us
+from gateway.limits.store import Claim
 
 
 class Seen:
@@ -19,16 +20,27 @@ class Seen:
         self._slots: dict[str, Bucket] = {}
         self._slots_before: dict[str, Bucket] = {}
 
-    def note(self, bucket: Bucket, lack_us: float, now_us: float) -> None:
-        """Redis said so."""
-        self._buckets[bucket.key] = bucket
-        self._full_at_us[bucket.key] = now_us + lack_us
+    def told(self, claim: Claim, lacks: Sequence[float], now_us: float) -> None:
+        """What Redis said of the buckets of a claim."""
+        for (bucket, _), lack in zip(claim, lacks, strict=True):
+            if bucket.is_slots:
+                self._slots[bucket.key] = bucket
+            else:
+                self._buckets[bucket.key] = bucket
+                self._full_at_us[bucket.key] = now_us + lack
+
+    def settled(self, claim: Claim, costs: Sequence[float], now_us: float) -> None:
+        """Redis has replaced a claim by these costs."""
+        for (bucket, held), cost in zip(claim, costs, strict=True):
+            if cost != held:
+                self.change(bucket, cost - held, now_us)
 
     def change(self, bucket: Bucket, units: float, now_us: float) -> None:
         """Redis has counted so many more."""
-        if units and not bucket.is_slots:
+        if not bucket.is_slots:
             lack_us = max(0.0, self._full_at_us.get(bucket.key, 0.0) - now_us)
-            self.note(bucket, lack_after_us(bucket, lack_us, units), now_us)
+            self._buckets[bucket.key] = bucket
+            self._full_at_us[bucket.key] = now_us + lack_after_us(bucket, lack_us, units)
 
     def slot(self, bucket: Bucket) -> None:
         """Redis gave us one there."""

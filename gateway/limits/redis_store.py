@@ -99,6 +99,7 @@ class RedisStore:
         self._looks: deque[Look] = deque()
         self._outbox = Outbox()
         self._seen = Seen()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[str, Hold] = {}
         self._numbers = 0
 
@@ -114,14 +115,17 @@ class RedisStore:
         number = str(self._numbers)
         if self.state is not StoreState.OK:
             return self._without_redis(number, claim)
-        take = Take(number, claim, self._clock.now_s())
+        loop = self._loop
+        if loop is None:  # which takes Python 3.11 a system call to find
+            loop = self._loop = asyncio.get_running_loop()
+        told: asyncio.Future[Verdict] = loop.create_future()
+        take = Take(number, claim, self._clock.now_s(), told)
         self._takes.append(take)
         self._signal.set()
         try:
-            return await take.verdict
+            return await told
         except asyncio.CancelledError:
             # it may have been granted in this very turn; later is seen by whoever would tell
-            told = take.verdict
             if told.done() and not told.cancelled() and told.exception() is None:
                 verdict = told.result()
                 if isinstance(verdict, Hold):
@@ -139,7 +143,8 @@ class RedisStore:
             self._outbox.spend(hold.claim, costs, [held for _, held in hold.claim])
             self._settle_soon()
         else:
-            self._local.adjust(hold.claim, costs, weight=1)
+            if self.state is not StoreState.OK:
+                self._local.adjust(hold.claim, costs, weight=1)
             self._queue(Settlement(hold.id, hold.claim, costs))
 
     async def lacks(self, buckets: Sequence[Bucket]) -> Sequence[float]:
@@ -158,7 +163,8 @@ class RedisStore:
         if self.state is StoreState.OK:
             with contextlib.suppress(LimiterDown):
                 return await self._reader.holds(slots)
-        return await self._local.holds(slots)
+        keys = (bucket.key for hold in self._open.values() for bucket, _ in hold.claim)
+        return [OpenHold("", "", None) for key in keys if key == slots.key]
 
     async def usage(self, first_day: str, last_day: str, caller: str | None) -> Sequence[Usage]:
         return await self._reader.usage(first_day, last_day, caller)
@@ -218,13 +224,17 @@ class RedisStore:
         if gathered.takes:  # who waited for the batch before has less time left for this one
             timeout_s = max(_LEAST_TIMEOUT_S, timeout_s - (now_s - gathered.takes[0].queued_s))
         results: Results | None = None
+        reason: str | None = None
         try:
             results = await self._send(gathered, timeout_s)
         except StoreAway as away:
-            self._lose(away.reason)
+            reason = away.reason
+        except Exception:  # whatever it was, somebody waits for an answer
+            log.exception(F.BUG)
+            reason = "bug"
         finally:
             if results is None:
-                self._give_up(gathered)
+                self._give_up(gathered, reason)
         if results is None:
             return False
         self._hand_out(gathered, results)
@@ -257,14 +267,15 @@ class RedisStore:
         return Gathered(batch, packet, settlements, takes, first_take, looks, is_heartbeat)
 
     def _hand_out(self, gathered: Gathered, results: Results) -> None:
+        now_us = self._clock.now_s() * 1e6
         if gathered.packet is not None:
-            self._delivered(gathered.packet)
+            self._delivered(gathered.packet, now_us)
         for settlement in gathered.settlements:
             if settlement.is_held:
-                self._settled(settlement)
+                self._seen.settled(settlement.claim, settlement.costs, now_us)
         answers = iter(results[gathered.first_take :])
         for take in gathered.takes:
-            self._decided(take, cast("list[float]", next(answers)))
+            self._decided(take, cast("list[float]", next(answers)), now_us)
         for look in gathered.looks:
             lacks = cast("list[float]", next(answers))
             if not look.lacks.done():
@@ -287,34 +298,19 @@ class RedisStore:
         self._metrics.store_round_trip.cell().observe(self._clock.now_s() - began_s)
         return reply.results
 
-    def _decided(self, take: Take, result: "list[float]") -> None:
+    def _decided(self, take: Take, result: "list[float]", now_us: float) -> None:
         refused, wait_us, *lacks = result
-        for (bucket, _), lack in zip(take.claim, lacks, strict=True):
-            self._note(bucket, lack)
+        self._seen.told(take.claim, lacks, now_us)
         if refused:
             if not take.verdict.done():
                 take.verdict.set_result(Refusal(take.claim, lacks, int(refused) - 1, wait_us))
             return
         hold = Hold(take.number, take.claim, lacks)
         self._open[hold.id] = hold
-        for bucket, _ in hold.claim:
-            if bucket.is_slots:
-                self._local.take_slot(bucket)
-                self._seen.slot(bucket)
         if take.verdict.done():  # whoever asked is gone
             self.settle(hold, nothing(take.claim))
         else:
             take.verdict.set_result(hold)
-
-    def _note(self, bucket: Bucket, lack_us: float) -> None:
-        """What Redis knows, for the time without it, and for a Redis that has forgotten."""
-        if not bucket.is_slots:
-            self._local.note(bucket, lack_us)
-            self._seen.note(bucket, lack_us, self._now_us())
-
-    def _settled(self, settlement: Settlement) -> None:
-        for (bucket, held), cost in zip(settlement.claim, settlement.costs, strict=True):
-            self._seen.change(bucket, cost - held, self._now_us())
 
     # --- without Redis
 
@@ -324,17 +320,32 @@ class RedisStore:
         self._renew_at_s = 0.0
         if self.state is StoreState.OK:
             self.state = self._on_failure
-            seen = max(self._least_shares, self._link.alive)
-            self._local.shares = self._expected_processes or seen
+            self._go_on_from_what_was_seen()
             log.warning(F.LIMIT_STORE, extra={F.STATE: self.state.value, F.REASON: reason})
 
-    def _give_up(self, gathered: Gathered) -> None:
-        """A batch was not answered: what it held is done otherwise, or later."""
+    def _go_on_from_what_was_seen(self) -> None:
+        alive = max(self._least_shares, self._link.alive)
+        self._local.shares = self._expected_processes or alive
+        slots = [b for hold in self._open.values() for b, _ in hold.claim if b.is_slots]
+        self._local.begin(self._seen.lacks(self._now_us()), slots)
+        for one in self._outbox.settlements:
+            if one.is_held:  # its slots are not among them
+                self._local.adjust_rates(one.claim, one.costs, weight=1)
+
+    def _give_up(self, gathered: Gathered, reason: str | None) -> None:
+        """A batch was not answered: what it held is done otherwise, or later.
+
+        `reason` None: we are stopped, and Redis may be well.
+        """
         self._outbox.put_back(gathered.settlements)
         for take in gathered.takes:
             # should Redis have granted it all the same
             costs = nothing(take.claim)
             self._queue(Settlement(take.number, take.claim, costs, is_held=False))
+        if reason is None:
+            self._go_on_from_what_was_seen()
+        else:
+            self._lose(reason)
         for take in (*gathered.takes, *_some(self._takes, len(self._takes))):
             if take.verdict.done():
                 continue
@@ -384,7 +395,7 @@ class RedisStore:
             packet.put_into(batch)
             if (await self._link.send(batch, _PROBE_TIMEOUT_S)).results is None:
                 raise StoreAway("restarted")
-            self._delivered(packet)
+            self._delivered(packet, self._now_us())
 
     async def _tell(self, timeout_s: float, settlements: Sequence[Settlement] = ()) -> None:
         """Tell a store without memory what this process knows. Raises StoreAway.
@@ -404,10 +415,10 @@ class RedisStore:
             batch.keep_slots(bucket, numbers.get(bucket.key, ()))
         await self._link.send(batch, timeout_s, is_telling=True)
 
-    def _delivered(self, packet: Packet) -> None:
+    def _delivered(self, packet: Packet, now_us: float) -> None:
         self._outbox.delivered()
         for bucket, units in packet.spent.items():
-            self._seen.change(bucket, units, self._now_us())
+            self._seen.change(bucket, units, now_us)
         for hold in packet.holds:
             hold.is_local = False
             if not hold.is_open:  # it was settled meanwhile, and that is counted: only close it

@@ -16,11 +16,13 @@ class Take:
 
     __slots__ = ("claim", "number", "queued_s", "verdict")
 
-    def __init__(self, number: str, claim: Claim, queued_s: float) -> None:
+    def __init__(
+        self, number: str, claim: Claim, queued_s: float, verdict: "asyncio.Future[Verdict]"
+    ) -> None:
         self.number = number
         self.claim = claim
         self.queued_s = queued_s
-        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.verdict = verdict
 
 
 class Settlement:

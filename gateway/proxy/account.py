@@ -5,15 +5,17 @@ recorded.
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.call import Call
+from gateway.proxy.retry import Stop
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import Metrics, Route
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
@@ -23,11 +25,25 @@ if TYPE_CHECKING:
 
 _NO_ROUTE = ("", "", "")
 _OK = "ok"
+_OUTDONE = "outdone"
 _OUTCOMES = {
     Source.CLIENT: "client_error",
     Source.ENGINE: "engine_error",
     Source.GATEWAY: "gateway_error",
 }
+
+
+class Hedge(StrEnum):
+    """How a second try beside the first ended: it answered first, or the other, or neither did."""
+
+    WON = "won"
+    LOST = "lost"
+    FAILED = "failed"
+
+
+def route_of(state: ReplicaState) -> Route:
+    """Model, variant and replica, as metrics and logs name them."""
+    return (state.variant.model, state.variant.name, state.name)
 
 
 class Account:
@@ -47,8 +63,10 @@ class Account:
         "failure",
         "finish_reason",
         "first_content_s",
+        "hedge",
         "output_tokens",
         "reservation",
+        "retry_refused",
         "route",
         "stream",
         "tried",
@@ -66,8 +84,10 @@ class Account:
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
         self.first_content_s: float | None = None
+        self.hedge: Hedge | None = None
         self.output_tokens = 0
         self.reservation: Reservation | None = None
+        self.retry_refused: Stop | None = None
         self.route = _NO_ROUTE
         self.stream = False
         self.usage: Usage | None = None
@@ -76,8 +96,16 @@ class Account:
         """A try on this lease's replica begins."""
         self.attempts += 1
         self._lease = self.tried = lease
-        variant = lease.state.variant
-        self.route = (variant.model, variant.name, lease.state.name)
+        self.route = route_of(lease.state)
+
+    def adopt(self, other: "Account") -> None:
+        """Another account's answer is this call's."""
+        self.finish_reason = other.finish_reason
+        self.first_content_s = other.first_content_s
+        self.output_tokens = other.output_tokens
+        self.route = other.route
+        self.tried = other.tried
+        self.usage = other.usage
 
     def release(self) -> None:
         """The try is over."""
@@ -114,6 +142,23 @@ class Bookkeeper:
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
         if account.tried is not None:
             self._fleet.observed(account.tried, failure, self._clock.now_s())
+
+    def refused_retry(self, account: Account, model: str, why: Stop) -> None:
+        """The failure of the last try stands, although another replica is there."""
+        if why is not Stop.FINAL:
+            account.retry_refused = why
+            self._metrics.retries_refused.cell(model, why.value).add()
+
+    def hedged(
+        self, account: Account, outcome: Hedge, loser: Account, failure: GatewayError | None
+    ) -> None:
+        """Two tries ran beside each other. `failure` None: the loser was stopped."""
+        account.hedge = outcome
+        self._metrics.hedges.cell(account.route[0], outcome.value).add()
+        code = _OUTDONE if failure is None else failure.code or "error"
+        self._metrics.attempts.cell(*loser.route, code).add()
+        if failure is not None and loser.tried is not None:
+            self._fleet.observed(loser.tried, failure, self._clock.now_s())
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
@@ -159,10 +204,14 @@ class Bookkeeper:
             completion,
             cached or None,
         )
+        if account.hedge is not None:
+            line.hedge = account.hedge.value
         if failure is not None:
             line.error_code = failure.code
             line.error_source = failure.source.value
             line.error_cause = failure.public
+            if account.retry_refused is not None:
+                line.retry_refused = account.retry_refused.value
         if call.traceparent is not None:
             line.trace_id = trace_id(call.traceparent)
         if call.sdk_retry is not None:

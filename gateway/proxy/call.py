@@ -7,7 +7,10 @@ from gateway.wire.ask import Operation
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """One request. `model` None: the body names it. `received_s` is on the gateway's clock."""
+    """One request. `model` None: the body names it. `received_s` is on the gateway's clock.
+
+    `timeout_s`: how long the client says it waits, None: it does not say.
+    """
 
     operation: Operation
     dialect: Dialect
@@ -18,3 +21,4 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     traceparent: bytes | None = None
     sdk_retry: bytes | None = None
     model: str | None = None
+    timeout_s: float | None = None

@@ -44,7 +44,7 @@ class Deadline:
             return
         others = self._task.uncancel() - self._cancelling
         if others <= 0 and kind is asyncio.CancelledError:
-            raise DeadlineExceeded("the answer took longer than this model allows") from error
+            raise DeadlineExceeded("the answer took longer than the call may take") from error
 
     def _expire(self) -> None:
         self._is_over = True

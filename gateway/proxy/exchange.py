@@ -9,6 +9,7 @@ import logging
 import random
 import uuid
 from collections.abc import Collection, Mapping
+from functools import partial
 
 import anyio
 
@@ -25,22 +26,28 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.fleet.catalog import Variant
+from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.attempt import Attempts
+from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline
-from gateway.proxy.retry import RetryRules, wait_before_retry_s
+from gateway.proxy.race import Hedged
+from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.routing.policy import RoutingPolicy
-from gateway.routing.resolve import resolve
+from gateway.routing.resolve import Route, resolve
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Ask
 from gateway.wire.error_body import error_headers
 from gateway.wire.http import Headers
 
 log = logging.getLogger(__name__)
+
+# whom to pass over, and whether only usable replicas will do; until somebody is found
+_Rounds = tuple[tuple[Collection[ReplicaState], bool], ...]
 
 
 class Exchange:
@@ -70,6 +77,9 @@ class Exchange:
         self._limiter = limiter
         self._clock = clock
         self._rng = rng
+        self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
+        self._budgets: dict[str, RetryBudget] = {}
+        self._resting = Resting()
 
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
@@ -95,7 +105,7 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
-        with Deadline(route[0].timeouts.total_s, self.loop):
+        with Deadline(_allowed_s(call, route[0]), self.loop):
             await self._try_all(call, ask, caller, route, client, account)
 
     async def _try_all(
@@ -103,7 +113,7 @@ class Exchange:
         call: Call,
         ask: Ask,
         caller: Caller,
-        route: Collection[Variant],
+        route: Route,
         client: Client,
         account: Account,
     ) -> None:
@@ -116,12 +126,18 @@ class Exchange:
                 raise failure or limited from limited
             if state is None:
                 raise failure or NoReplica("no replica can take this call now")
+            if failure is None:
+                self._budget(route[0].model).count_request(call.received_s)
             lease = Lease(state)
             account.attempt(lease)
             try:
-                await self._attempts.run(
-                    call, ask, self._engines[state.variant.engine], state, client, account
-                )
+                if state.variant.hedging is None:
+                    await self._attempts.run(
+                        call, ask, self._engines[state.variant.engine], state, client, account
+                    )
+                else:
+                    rival = partial(self._rival, route[0].model, state, tried)
+                    await self._hedged.run(call, ask, lease, client, account, rival)
             except GatewayError as exc:
                 failure = exc
             else:
@@ -129,12 +145,64 @@ class Exchange:
             finally:
                 account.release()
             self._books.failed_attempt(account, failure)
-            wait_s = wait_before_retry_s(failure, account.attempts, self.retries, self._rng)
-            if wait_s is None or client.is_gone:
-                raise failure
+            self._resting.failed(state, failure, self._clock.now_s())
             tried.append(state)
+            if client.is_gone or self._pick(ask, route, tried, ()) is None:
+                raise failure
+            wait_s = self._wait_before_retry_s(call, route[0], account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)
+
+    def _wait_before_retry_s(
+        self, call: Call, first: Variant, account: Account, failure: GatewayError
+    ) -> float:
+        """Raises the failure where it stands. The budget is charged before anybody waits."""
+        rules = self.retries
+        budget = self._budget(first.model)
+        now_s = self._clock.now_s()
+        failed = Failed(
+            failure,
+            account.attempts,
+            since_s=call.received_s,
+            now_s=now_s,
+            deadline_s=call.received_s + _allowed_s(call, first),
+            has_budget=budget.has_room(now_s, ratio=rules.budget_ratio, floor=rules.budget_floor),
+        )
+        verdict = decide(failed, rules, self._rng)
+        if isinstance(verdict, Stop):
+            self._books.refused_retry(account, first.model, verdict)
+            raise failure
+        if costs_budget(failure):
+            budget.count_retry(now_s)
+        return verdict
+
+    def _rival(
+        self, model: str, first: ReplicaState, tried: list[ReplicaState]
+    ) -> ReplicaState | None:
+        """Another ready replica of the same variant, which has now been tried, too.
+
+        None where the budget for retries has no room, or nobody is free.
+        """
+        rules = self.retries
+        budget = self._budget(model)
+        now_s = self._clock.now_s()
+        variant = first.variant
+        shunned = (first, *tried, *self._resting.at(now_s))
+        states = self.fleet.candidates(variant, shunned, only_usable=True)
+        if not states or not budget.has_room(
+            now_s, ratio=rules.budget_ratio, floor=rules.budget_floor
+        ):
+            return None
+        budget.count_retry(now_s)
+        rival = self._policies[variant.policy].pick(states, self._rng)
+        tried.append(rival)
+        return rival
+
+    def _budget(self, model: str) -> RetryBudget:
+        budget = self._budgets.get(model)
+        if budget is None:
+            budget = self._budgets[model] = RetryBudget(self._clock.now_s())
+        return budget
 
     async def _reserved(
         self,
@@ -151,6 +219,9 @@ class Exchange:
         replica is picked afterwards. Raises RateLimited, or LimiterDown.
         """
         full: list[Variant] = []
+        if account.reservation is None and len(route) == 1:  # there is no choice to make before
+            (only,) = route
+            account.reservation = await self._limiter.reserve(caller, only, ask)
         while True:
             state = self._pick(ask, route, tried, full)
             before = account.reservation
@@ -174,18 +245,37 @@ class Exchange:
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
         is_possible = False
-        for only_usable in (True, False):
+        rounds: _Rounds = ((tried, True), (tried, False))
+        if self._resting.until_s:
+            rounds = self._rounds_with_rest(tried)
+        for shunned, only_usable in rounds:
             for variant in route:
                 if ask.operation not in self._engines[variant.engine].operations:
                     continue
                 is_possible = True
                 if variant in full:
                     continue
-                if states := self.fleet.candidates(variant, tried, only_usable=only_usable):
+                if states := self.fleet.candidates(variant, shunned, only_usable=only_usable):
                     return self._policies[variant.policy].pick(states, self._rng)
         if not is_possible:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
+
+    def _rounds_with_rest(self, tried: Collection[ReplicaState]) -> _Rounds:
+        """Those that rest come after the others.
+
+        For a call that was tried before, those that said for how long do not come at all.
+        """
+        now_s = self._clock.now_s()
+        awake = ((*tried, *self._resting.at(now_s)), True)
+        shunned = (*tried, *self._resting.at(now_s, only_told=True)) if tried else tried
+        return (awake, (shunned, True), (shunned, False))
+
+
+def _allowed_s(call: Call, first: Variant) -> float:
+    """How long the whole call may take: what its model allows, or less if the client says so."""
+    total_s = first.timeouts.total_s
+    return total_s if call.timeout_s is None else min(total_s, call.timeout_s)
 
 
 def _fail(client: Client, call: Call, account: Account, failure: GatewayError) -> None:

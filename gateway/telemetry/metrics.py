@@ -115,6 +115,17 @@ class Metrics:
         self.attempts = new.counter(
             "gateway_attempts", "Tries on a replica, by how they ended.", (*ROUTE, "outcome")
         )
+        self.retries_refused = new.counter(
+            "gateway_retries_refused",
+            "Failures that stood although another replica was there: no `attempts`, no time "
+            "(`deadline`) or no `budget` was left. The model is the one asked for.",
+            ("model", "reason"),
+        )
+        self.hedges = new.counter(
+            "gateway_hedges",
+            "Second tries beside late calls: they answered first (`won`), or not.",
+            ("model", "outcome"),
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",

@@ -11,12 +11,21 @@ import math
 from gateway.wire.http import Headers
 
 
-def rate_limit_headers(kind: bytes, limit: int, remaining: int, reset_s: float) -> Headers:
-    """The three headers for `requests` or `tokens`."""
+def request_limit_headers(limit: int, remaining: int, reset_us: float) -> Headers:
+    """The three headers for requests."""
     return (
-        (b"x-ratelimit-limit-" + kind, b"%d" % limit),
-        (b"x-ratelimit-remaining-" + kind, b"%d" % remaining),
-        (b"x-ratelimit-reset-" + kind, go_duration(reset_s)),
+        (b"x-ratelimit-limit-requests", b"%d" % limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+        (b"x-ratelimit-reset-requests", go_duration(reset_us / 1e6)),
+    )
+
+
+def token_limit_headers(limit: int, remaining: int, reset_us: float) -> Headers:
+    """The three headers for tokens."""
+    return (
+        (b"x-ratelimit-limit-tokens", b"%d" % limit),
+        (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
+        (b"x-ratelimit-reset-tokens", go_duration(reset_us / 1e6)),
     )
 
 

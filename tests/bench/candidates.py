@@ -17,7 +17,8 @@ from types import MappingProxyType
 
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, request_bytes
-from tests.bench.processes import CHECKOUT, BenchFailed, free_port, last_words, need_free, started
+from tests.bench.processes import CHECKOUT, BenchFailed, last_words, need_free, started
+from tests.support.ports import free_port
 
 KEY = "sk-bench"
 VLLM_ROUTER_VERSION = "0.1.17"

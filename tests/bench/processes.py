@@ -57,13 +57,6 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def need_free(port: int) -> None:
     """Raises BenchFailed when something listens there: we would measure it instead."""
     with socket.socket() as probe:

@@ -18,7 +18,8 @@ from tests.bench import usage
 from tests.bench.candidates import KEY, Candidate, Serving, serving, wait_until_it_answers
 from tests.bench.engine import MODEL
 from tests.bench.load import Plan, Result
-from tests.bench.processes import BenchFailed, Cores, free_port, need_free, run_load, started
+from tests.bench.processes import BenchFailed, Cores, need_free, run_load, started
+from tests.support.ports import free_port
 
 _SMALL_BODY_BYTES = 1_000
 _LARGE_BODY_BYTES = 220_000

@@ -11,9 +11,10 @@ import pytest
 
 from tests.bench import usage
 from tests.bench.candidates import Candidate, also, sluicegate
-from tests.bench.processes import BenchFailed, Cores, cores, free_port, need_free, started
+from tests.bench.processes import BenchFailed, Cores, cores, need_free, started
 from tests.bench.report import as_data, line, medians, table
 from tests.bench.rows import Row, RowName, Sizes, StreamSizes, measure
+from tests.support.ports import free_port
 
 pytestmark = [
     pytest.mark.integration,

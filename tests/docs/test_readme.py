@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.child import CHECKOUT, Child, a_child
 from tests.support.command import run_command
-from tests.support.real_engines import free_port
+from tests.support.ports import free_port
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)

@@ -33,7 +33,8 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.StreamBroken: "Ask again; look at the engine's log for a crash at this time.",
     errors.StreamStalled: "Ask again; if it happens often, look at the engine, "
     "or raise `timeouts.idle_s`.",
-    errors.DeadlineExceeded: "Ask for fewer tokens, or raise `timeouts.total_s`.",
+    errors.DeadlineExceeded: "Ask for fewer tokens, or raise `timeouts.total_s` "
+    "(or the `x-request-timeout-ms` that was sent).",
     errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Draining: "Try again: another gateway process will answer.",
@@ -80,6 +81,8 @@ FIELDS: dict[str, str] = {
     "error_code": "The failure's code: see [errors](errors.md).",
     "error_source": "Whose fault: `client`, `engine` or `gateway`.",
     "error_cause": "The message the client got.",
+    "retry_refused": "Why no other replica was asked: `attempts`, `deadline` or `budget`.",
+    "hedge": "There was a second try beside the first, and it `won`, `lost`, or both `failed`.",
     "finish_reason": "Why the engine stopped, in its words.",
     "stream": "Whether the answer was a stream.",
     "sdk_retry": "How often the client's SDK had tried before.",

@@ -23,10 +23,10 @@ from typing import Protocol
 import pytest
 
 from tests.support.engine_home import EngineHome, llamacpp_home, vllm_home
+from tests.support.ports import free_port
 from tests.support.real_engines import (
     RealEngine,
     TinyModels,
-    free_port,
     running,
     start_llama_server,
     start_vllm,

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from tests.engines.scenarios import LLAMACPP, VLLM, chat, completion, get
 from tests.support.engine_home import CHECKOUT, LLAMA_CPP_COMMIT, VLLM_VERSION, models_folder
+from tests.support.ports import free_port
 from tests.support.raw_http import OpenAnswer, ask, ask_and_disturb
 from tests.support.real_engines import (
     RealEngine,
     TinyModels,
-    free_port,
     running,
     start_llama_server,
     start_vllm,

@@ -17,10 +17,10 @@ from tests.engines.tiny_model import write_hugging_face
 from tests.support.child import a_child
 from tests.support.command import run_command
 from tests.support.engine_home import llama_quantize_binary, llamacpp_home, vllm_home
+from tests.support.ports import free_port
 from tests.support.real_engines import (
     RealEngine,
     TinyModels,
-    free_port,
     running,
     start_llama_server,
     start_vllm,

@@ -15,8 +15,9 @@ import pytest
 from tests.engines.conftest import StartAnother, need
 from tests.engines.scenarios import LLAMACPP, STOP, VLLM, chat, completion, get, too_long
 from tests.support.engine_home import vllm_home
+from tests.support.ports import free_port
 from tests.support.raw_http import PATIENCE_S, OpenAnswer, ask
-from tests.support.real_engines import RealEngine, TinyModels, free_port, running, start_vllm
+from tests.support.real_engines import RealEngine, TinyModels, running, start_vllm
 from tests.support.transcripts import Answered, Asked
 
 A_LONG_STREAM = chat(max_tokens=900, stream=True)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway.simulator.serve import serve_engine
+from tests.support import ports
 from tests.support.child import a_child, logged
 from tests.support.running import FAST, until
 from tests.support.served import LONG, PATH, SLOW, a_file, a_stream, chat, served, the_rest
@@ -48,7 +49,7 @@ async def test_what_start_says_fits_on_one_line_that_can_be_tried(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_running_streams_finish(tmp_path: Path, number: signal.Signals) -> None:
     async with served(tmp_path, options=SLOW) as it:
-        async with a_stream(it, max_tokens=20) as pieces:
+        async with a_stream(it, max_tokens=80) as pieces:
             it.child.signal(number)
             await it.child.says('"event":"draining"')
             refused = await it.post()
@@ -182,9 +183,7 @@ def _request_of(words: Sequence[str]) -> httpx.Request:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    return ports.free_port()
 
 
 async def test_the_demo_answers_what_it_says_to_try(free_port: int) -> None:

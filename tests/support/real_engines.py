@@ -10,7 +10,6 @@ Models are named by a path relative to the process's folder, so that nothing the
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -114,13 +113,6 @@ class RealEngine:
 def write_tiny_models(folder: Path) -> TinyModels:
     write_models(folder)
     return TinyModels(folder / HUGGING_FACE_NAME, folder / GGUF_NAME)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def start_vllm(

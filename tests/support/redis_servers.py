@@ -5,9 +5,7 @@ which was killed finds its own free again.
 """
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,22 +18,10 @@ from typing import Any
 import redis
 from typing_extensions import override
 
+from tests.support.ports import free_port
+
 START_S = 15.0
-_PORTS = (10_240, 32_000)
 _TRIES = 10
-
-
-def free_port() -> int:
-    """A port that nobody listens on, for a moment."""
-    rng = random.SystemRandom()
-    while True:
-        port = rng.randrange(*_PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(is_so: Callable[[], bool], within_s: float = START_S) -> None:

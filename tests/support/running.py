@@ -65,7 +65,7 @@ class Running:
         """Leases that are held now."""
         return sum(state.in_flight for state in self.gateway.inference.exchange.fleet)
 
-    async def settled(self, within_s: float = 2.0) -> None:
+    async def settled(self, within_s: float = 10.0) -> None:
         """Wait until nothing is open any more: no call, no lease."""
         await until(lambda: not self.gateway.books.open_calls and not self.in_flight, within_s)
 

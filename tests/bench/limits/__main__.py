@@ -20,7 +20,8 @@ from tests.bench.candidates import redis_server, serving, sluicegate, wait_until
 from tests.bench.limits.curve import Allowed, Curve, curve
 from tests.bench.limits.offer import offered
 from tests.bench.limits.plot import plotted
-from tests.bench.processes import CHECKOUT, BenchFailed, allow_open_files, free_port, started
+from tests.bench.processes import CHECKOUT, BenchFailed, allow_open_files, started
+from tests.support.ports import free_port
 
 _PLOT = CHECKOUT / "docs" / "limits.svg"
 _LEAST_USE = 0.97

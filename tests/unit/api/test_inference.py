@@ -6,7 +6,7 @@ import pytest
 from gateway.api.endpoint import Endpoint
 from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Head, Inference, read_head, request_id
-from gateway.errors import RequestTooLarge, UnsupportedContentType
+from gateway.errors import InvalidRequest, RequestTooLarge, UnsupportedContentType
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.wire.ask import Operation
 from tests.support.fake_clock import FakeClock
@@ -30,6 +30,7 @@ def test_a_head_keeps_what_means_something() -> None:
             (b"content-length", b"12"),
             (b"traceparent", b"00-1-2-01"),
             (b"x-stainless-retry-count", b"1"),
+            (b"x-request-timeout-ms", b"1500"),
             (b"expect", b"100-Continue"),
         ]
     )
@@ -41,6 +42,7 @@ def test_a_head_keeps_what_means_something() -> None:
         content_length=12,
         traceparent=b"00-1-2-01",
         sdk_retry=b"1",
+        timeout_s=1.5,
         expects_continue=True,
     )
 
@@ -103,3 +105,17 @@ def test_a_call_holds_what_the_endpoint_and_the_head_say() -> None:
     assert (call.request_id, call.authorization) == ("id", b"Bearer k")
     assert (call.traceparent, call.sdk_retry) == (b"t", b"2")
     assert call.received_s == FakeClock().now_s()
+
+
+@pytest.mark.parametrize("given", [b"", b"0", b"-5", b"1.5", b"1e3", b"x", b"9" * 11, "²".encode()])
+def test_a_time_to_wait_that_is_none_is_refused(given: bytes) -> None:
+    head = read_head([(b"x-request-timeout-ms", given)])
+    refusal = an_inference().refusal(head)
+    assert isinstance(refusal, InvalidRequest)
+    assert "x-request-timeout-ms" in refusal.public
+
+
+def test_the_longest_time_to_wait_is_ten_digits() -> None:
+    head = read_head([(b"x-request-timeout-ms", b"9" * 10)])
+    assert head.timeout_s == 9_999_999.999
+    assert an_inference().refusal(head) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import run_command
-from tests.support.real_engines import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture

@@ -123,3 +123,17 @@ def test_what_is_learned_stays_within_what_was_seen(seen: list[tuple[int, int, i
         estimator.learn(Estimate(1, 1, size_bytes), Usage(prompt, output))
     ratios = [4.0, *(size / prompt for size, prompt, _ in seen)]
     assert min(ratios) * 0.999 <= estimator.bytes_per_token <= max(ratios) * 1.001
+
+
+def test_tools_count_beside_long_prompts_too() -> None:
+    long = [{"role": "user", "content": "x" * 2000}]
+    plain, with_tools = estimate(messages=long), estimate(messages=long, tools=["x" * 396])
+    assert with_tools.prompt_tokens == plain.prompt_tokens + 100
+
+
+def test_a_prompt_that_is_given_otherwise_counts_as_little() -> None:
+    ask = an_ask(Operation.COMPLETION, prompt_embeds="AAAA")
+    ask = msgspec.structs.replace(
+        ask, fields={k: v for k, v in ask.fields.items() if k != "prompt"}
+    )
+    assert Estimator().estimate(ask).prompt_tokens == 1

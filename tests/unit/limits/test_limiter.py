@@ -60,7 +60,11 @@ class Bench:
     def lacks(self) -> dict[str, float]:
         """How much of each touched bucket is taken, in seconds of filling up."""
         now_us = self.clock.now_s() * 1e6
-        rate = {key: round(at - now_us) / 1e6 for key, at in self.store.known().items()}
+        rate = {
+            key: round(at - now_us) / 1e6
+            for key, at in self.store._full_at_us.items()
+            if at > now_us
+        }
         return rate | self.store._slots
 
 

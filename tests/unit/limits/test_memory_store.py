@@ -67,22 +67,21 @@ def test_what_is_forced_is_counted() -> None:
 def test_what_others_know_is_gone_on_from() -> None:
     clock = FakeClock()
     store = MemoryStore(clock)
-    store.note(RATE[0], 10e6)
+    store.decide(claim((*RATE, *SLOTS), 12, 1))
+    store.begin([(RATE[0], 10e6)], [SLOTS[0]] * 7)
     assert granted(store, 1) == 2
-    assert store.known() == {RATE[0].key: 1000e6 + 12e6}
-    store.note(RATE[0], 0)
-    assert store.known() == {}
-    store.note(RATE[0], 0)
-
-
-def test_slots_that_others_granted_count() -> None:
-    store = MemoryStore(FakeClock())
-    for _ in range(7):
-        store.take_slot(SLOTS[0])
     assert granted(store, 1, of=SLOTS) == 1
     for _ in range(9):
         store.free_slot(SLOTS[0])
     assert store.lack(SLOTS[0]) == 0
+
+
+def test_what_is_settled_elsewhere_counts_without_its_slots() -> None:
+    store = MemoryStore(FakeClock(), shares=4)
+    store.begin([(RATE[0], 10e6)], [SLOTS[0]])
+    store.adjust_rates(claim((*RATE, *SLOTS), 3, 1), [1, 1], weight=1)
+    assert store.lack(RATE[0]) == pytest.approx(8e6)
+    assert store.lack(SLOTS[0]) == 1
 
 
 def test_full_buckets_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

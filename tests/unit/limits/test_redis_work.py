@@ -1,8 +1,10 @@
+import asyncio
+
 import msgspec
 
 from gateway.limits.books import Books
 from gateway.limits.redis_batch import Batch
-from gateway.limits.redis_work import Gathered, Look, Packet, Settlement, Take, nothing
+from gateway.limits.redis_work import Gathered, Look, Packet, Settlement, Take, Verdict, nothing
 from gateway.limits.store import Hold, Usage
 from tests.support.limit_stores import buckets, claim
 
@@ -27,7 +29,8 @@ def test_a_packet_brings_its_holds_along() -> None:
 
 async def test_what_is_waited_for_has_no_answer_yet() -> None:
     some = claim((RATE,), 1)
-    take, look = Take("1", some, 5.0), Look([RATE])
+    verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+    take, look = Take("1", some, 5.0, verdict), Look([RATE])
     assert not take.verdict.done()
     assert not look.lacks.done()
     settlement = Settlement("1", some, nothing(some))

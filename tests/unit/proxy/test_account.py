@@ -5,7 +5,7 @@ import pytest
 
 from gateway.errors import ClientGone, EngineFault, GatewayError, InvalidRequest, NoReplica
 from gateway.fleet.state import FleetState, Lease
-from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.account import Account, Bookkeeper, Hedge
 from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.telemetry.instruments import Count
@@ -189,3 +189,25 @@ def test_a_call_that_failed_for_itself_says_nothing_of_the_last_replica() -> Non
     account.failure = ClientGone("x")
     account.close()
     assert books.state.record.attempts == 0
+
+
+@pytest.mark.parametrize(("failure", "failures"), [(EngineFault("x"), 1), (None, 0)])
+def test_the_loser_of_two_tries_counts_against_its_replica_only_where_it_failed(
+    failure: GatewayError | None, failures: int
+) -> None:
+    books = Books()
+    account, loser = books.open(), books.open()
+    account.attempt(Lease(books.state))
+    loser.tried = Lease(books.state)
+    loser.route = account.route
+    books.keeper.hedged(account, Hedge.WON, loser, failure)
+    assert books.state.record.failures == failures
+
+
+def test_whose_answer_is_adopted_has_answered() -> None:
+    books = Books()
+    account, winner = books.open(), books.open()
+    account.attempt(Lease(books.state))
+    winner.tried = Lease(books.state)
+    account.adopt(winner)
+    assert account.tried is winner.tried

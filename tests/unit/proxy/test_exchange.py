@@ -352,7 +352,7 @@ LIMITED: dict[str, Any] = {
 def lacks(bench: Bench) -> dict[str, float]:
     """What is taken of each limit: in seconds of filling up, or slots."""
     now_us = bench.clock.now_s() * 1e6
-    rate = {key: (at - now_us) / 1e6 for key, at in bench.store.known().items()}
+    rate = {key: (at - now_us) / 1e6 for key, at in bench.store._full_at_us.items() if at > now_us}
     return rate | bench.store._slots
 
 
@@ -393,7 +393,8 @@ async def test_a_failure_costs_nothing_and_tells_what_was_left() -> None:
 
 async def test_a_reached_limit_is_told_and_no_engine_is_asked() -> None:
     bench = Bench(plans=[{"name": "default", "tokens_per_minute": 300}])
-    bench.store.note(bench.limiter.buckets_of(bench.fleet.catalog.keys.caller(None))[0], 60e6)
+    (bucket,) = bench.limiter.buckets_of(bench.fleet.catalog.keys.caller(None))
+    bench.store.begin([(bucket, 60e6)], [])
     line = await bench.run()
     assert (line["status"], line["error_code"], line["attempts"]) == (429, "rate_limit_exceeded", 0)
     assert bench.error["type"] == "tokens"
@@ -475,3 +476,101 @@ async def test_a_slot_is_held_while_the_engine_answers() -> None:
         assert lacks(bench) == {"key/anonymous/concurrent_requests": 1}
         tasks.cancel_scope.cancel()
     assert lacks(bench) == {}
+
+
+async def test_a_call_that_has_failed_everywhere_is_told_without_a_wait() -> None:
+    bench = Bench(EngineFault("a"), EngineFault("b"))
+    waits = [0.0, 60.0]
+    bench.exchange.retries = RetryRules(max_attempts=9)
+    bench.exchange._rng.uniform = lambda a, b: waits.pop(0)  # type: ignore[method-assign]
+    line = await bench.run()
+    assert waits == [60.0]
+    assert (line["attempts"], line["error_cause"]) == (2, "b")
+    assert "retry_refused" not in line, "there was no other replica to ask"
+
+
+def failing(calls: int) -> list[EngineFault]:
+    return [EngineFault("broken") for _ in range(calls * 2)]
+
+
+async def test_beyond_the_budget_a_failure_stands_and_the_log_says_why() -> None:
+    bench = Bench(*failing(4))
+    bench.exchange.retries = RetryRules(budget_floor=2, backoff_s=0.0)
+    for _ in range(4):
+        bench.client = FakeClient()
+        await bench.exchange.run(bench.call(), bench.client)
+    lines = bench.settled()
+    assert [line["attempts"] for line in lines] == [2, 2, 1, 1]
+    assert [line.get("retry_refused") for line in lines] == [None, None, "budget", "budget"]
+    assert counted(bench.metrics, "gateway_retries_refused", "reason") == {"budget": 2}
+    assert counted(bench.metrics, "gateway_retries_refused", "model") == {"m": 2}
+
+
+async def test_the_budget_of_one_model_is_not_that_of_another() -> None:
+    bench = Bench(EngineFault("x"), EngineFault("x"), whole())
+    bench.exchange.retries = RetryRules(budget_floor=0, budget_ratio=0, backoff_s=0.0)
+    await bench.exchange.run(bench.call(), bench.client)
+    bench.exchange.retries = RetryRules(budget_floor=1, budget_ratio=0, backoff_s=0.0)
+    assert bench.exchange._budget("m") is bench.exchange._budget("m")
+    assert bench.exchange._budget("m") is not bench.exchange._budget("t")
+
+
+async def test_the_last_attempt_that_is_allowed_is_told_as_such() -> None:
+    bench = Bench(EngineFault("a"))
+    bench.exchange.retries = RetryRules(max_attempts=1)
+    assert (await bench.run())["retry_refused"] == "attempts"
+
+
+async def test_a_retry_past_the_deadline_does_not_begin() -> None:
+    bench = Bench(EngineUnreachable("a"), whole())
+    bench.upstream.checkpoint = lambda _: bench.clock.pass_s(2.0)
+    line = await bench.run(timeout_s=2.0)
+    assert (line["error_cause"], line["retry_refused"]) == ("a", "deadline")
+
+
+async def test_the_client_may_ask_for_less_time_than_the_model_has() -> None:
+    bench = Bench(stream(WORD, ends=False))
+    line = await bench.run(streams=True, timeout_s=0.01)
+    assert line["error_code"] == "deadline_exceeded"
+
+
+async def asked_after_an_overload(*, after_s: float) -> list[str]:
+    """Who is asked by a first call, which is told to come back in 3 s, and by three more later."""
+    answers = [whole() for _ in range(4)]
+    bench = Bench(EngineOverloaded("busy", retry_after_s=3.0), *answers)
+    for wait_s in (0.0, after_s, 0.0, 0.0):
+        bench.clock.pass_s(wait_s)
+        bench.client = FakeClient()
+        await bench.exchange.run(bench.call(), bench.client)
+    assert [line["outcome"] for line in bench.settled()] == ["ok"] * 4
+    return [origin.host for origin, _ in bench.upstream.sent]
+
+
+async def test_an_overloaded_replica_is_passed_over_until_it_has_rested() -> None:
+    first, *others = await asked_after_an_overload(after_s=2.9)
+    assert first not in others
+    first, *others = await asked_after_an_overload(after_s=3.0)
+    assert first in others
+
+
+async def test_when_all_rest_a_new_call_is_sent_and_a_failed_one_is_not() -> None:
+    busy = [EngineOverloaded("busy", retry_after_s=9.0) for _ in range(3)]
+    bench = Bench(*busy, whole())
+    await bench.exchange.run(bench.call(), bench.client)
+    assert bench.client.headers[b"retry-after"] == b"9"
+    bench.client = FakeClient()
+    await bench.exchange.run(bench.call(), bench.client)
+    bench.client = FakeClient()
+    await bench.exchange.run(bench.call(), bench.client)
+    assert [line["attempts"] for line in bench.settled()] == [2, 1, 1]
+    assert bench.client.status == 200
+
+
+async def test_a_failed_call_may_go_to_one_that_did_not_say_how_long_it_is_busy() -> None:
+    bench = Bench(EngineOverloaded("busy"), whole(), EngineFault("x"), whole())
+    await bench.exchange.run(bench.call(), bench.client)
+    bench.client = FakeClient()
+    await bench.exchange.run(bench.call(), bench.client)
+    assert [line["attempts"] for line in bench.settled()] == [2, 2]
+    first, other, _, again = (origin.host for origin, _ in bench.upstream.sent)
+    assert first == again != other

@@ -8,7 +8,7 @@ from gateway.remote.address import headers_of, origin_of
 from gateway.remote.answer import Answer, Question
 from gateway.remote.endpoint import AskFailed, Endpoint
 from gateway.remote.failure import Failure
-from tests.support.real_engines import free_port
+from tests.support.ports import free_port
 from tests.support.simulated import HELLO, Simulated, an_engine
 
 pytestmark = pytest.mark.integration

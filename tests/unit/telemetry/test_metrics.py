@@ -19,6 +19,8 @@ SLOT_BYTES = 64 * 1024
 NAMES = {
     "gateway_requests": ("counter", {*ROUTE, "outcome"}),
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
+    "gateway_retries_refused": ("counter", {"model", "reason"}),
+    "gateway_hedges": ("counter", {"model", "outcome"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
     "gateway_replica_transitions": ("counter", {*ROUTE, "state", "reason"}),
@@ -71,6 +73,8 @@ def used() -> Metrics:
     metrics.route(A_ROUTE)
     metrics.ended(A_ROUTE, "ok")
     metrics.attempts.cell(*A_ROUTE, "ok")
+    metrics.retries_refused.cell("m", "budget")
+    metrics.hedges.cell("m", "won")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")

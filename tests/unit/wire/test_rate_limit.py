@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.wire.rate_limit import go_duration, rate_limit_headers
+from gateway.wire.rate_limit import go_duration, request_limit_headers, token_limit_headers
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,14 @@ def test_durations_as_go_prints_them(seconds: float, text: bytes) -> None:
     assert go_duration(seconds) == text
 
 
-def test_the_three_headers() -> None:
-    assert rate_limit_headers(b"tokens", 200_000, 1_234, 0.12) == (
+def test_the_three_headers_of_each_kind() -> None:
+    assert token_limit_headers(200_000, 1_234, 120_000.0) == (
         (b"x-ratelimit-limit-tokens", b"200000"),
         (b"x-ratelimit-remaining-tokens", b"1234"),
         (b"x-ratelimit-reset-tokens", b"120ms"),
+    )
+    assert request_limit_headers(600, 599, 0.0) == (
+        (b"x-ratelimit-limit-requests", b"600"),
+        (b"x-ratelimit-remaining-requests", b"599"),
+        (b"x-ratelimit-reset-requests", b"0s"),
     )
