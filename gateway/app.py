@@ -40,9 +40,13 @@ from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
+from gateway.fleet.review import keep_reviewing
 from gateway.fleet.state import FleetState
+from gateway.fleet.told import Teller
+from gateway.fleet.trials import Trials
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
@@ -103,12 +107,12 @@ def build(
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
-    fleet = FleetState(catalog)
-    metrics = Metrics(cells)
-    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
-    books = Bookkeeper(metrics, log_lines, clock)
-    upstream = upstream or PoolUpstream()
     rng = rng or random.Random()
+    metrics = Metrics(cells)
+    fleet = FleetState(catalog, _health_rules(document), rng, Teller(metrics))
+    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
+    books = Bookkeeper(metrics, log_lines, clock, fleet)
+    upstream = upstream or PoolUpstream()
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
     limiter = Limiter(store, metrics, clock)
@@ -128,6 +132,7 @@ def build(
     inference = Inference(exchange, endpoints, clock, max_body_bytes=document.server.max_body_bytes)
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
+        fleet.rules = _health_rules(document)
         fleet.apply(catalog)
         if issuer is not None:
             issuer.configure(catalog.access)
@@ -142,14 +147,14 @@ def build(
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
         lifespan=_lifespan(
-            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines
+            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines, clock
         ),
     )
     app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
-    app.include_router(fleet_router(fleet, admin_key))
+    app.include_router(fleet_router(fleet, clock, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))
@@ -187,19 +192,22 @@ def _lifespan(
     readiness: Readiness,
     reloader: Reloader,
     log_lines: RequestLog,
+    clock: Clock,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
         async with upstream, ProbeClients() as clients:
-            prober = Prober(exchange.fleet, ENGINES, metrics, clients)
+            prober = Prober(exchange.fleet, ENGINES, clients, clock)
             async with store, issuer or nullcontext(), anyio.create_task_group() as group:
-                await prober.probe_all()
+                await prober.start()
                 readiness.is_started = True
                 group.start_soon(store.run)
                 if issuer is not None:
                     group.start_soon(issuer.run)
                 group.start_soon(prober.run)
+                trials = Trials(exchange.fleet, ENGINES, clients, clock)
+                group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
                 yield
@@ -242,6 +250,17 @@ def _retry_rules(document: Document) -> RetryRules:
     )
 
 
+def _health_rules(document: Document) -> HealthRules:
+    given = document.health
+    return HealthRules(
+        consecutive_failures=given.consecutive_failures,
+        consecutive_timeouts=given.consecutive_timeouts,
+        ejection_s=given.ejection_s,
+        max_ejection_s=given.max_ejection_s,
+        panic_ratio=given.panic_ratio,
+    )
+
+
 def _show_gauges(
     metrics: Metrics, fleet: FleetState, readiness: Readiness, store: LimitStore
 ) -> None:
@@ -278,7 +297,13 @@ def _show_gauges(
         "gateway_replica_usable",
         "1 while a replica may be picked, else 0.",
         ROUTE,
-        per_replica(lambda state: float(state.health.is_usable)),
+        per_replica(lambda state: float(state.is_usable)),
+    )
+    metrics.gauge(
+        "gateway_replica_ejected",
+        "1 while a replica is ejected or on trial, else 0.",
+        ROUTE,
+        per_replica(lambda state: float(state.health.ejection is not None)),
     )
     metrics.gauge(
         "gateway_config_valid",

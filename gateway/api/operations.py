@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.api.admin import admin_router
 from gateway.api.readiness import Readiness
+from gateway.clock import Clock
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.limits.store import LimitStore
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -32,25 +33,39 @@ def operations_router(
     return router
 
 
-def fleet_router(fleet: FleetState, admin_key: SecretStr | None) -> APIRouter:
+def fleet_router(fleet: FleetState, clock: Clock, admin_key: SecretStr | None) -> APIRouter:
     """`/admin/fleet`."""
     router = admin_router(admin_key)
 
-    @router.get("/fleet", summary="Every replica: condition, requests, KV cache use")
+    @router.get(
+        "/fleet", summary="Every replica: condition and why, ejection, requests, KV cache use"
+    )
     async def show_fleet() -> dict[str, object]:
-        return {"replicas": [_shown(state) for state in fleet]}
+        return {"replicas": [_shown(state, clock) for state in fleet]}
 
     return router
 
 
-def _shown(state: ReplicaState) -> dict[str, object]:
+def _shown(state: ReplicaState, clock: Clock) -> dict[str, object]:
+    ejection = state.health.ejection
+    until = None
+    if ejection is not None and not ejection.on_trial:
+        until = round(clock.unix_s() + ejection.until_s - clock.now_s(), 3)
+    rate = state.record.success_rate
     return {
         "model": state.variant.model,
         "variant": state.variant.name,
         "replica": state.name,
         "url": state.replica.url,
         "engine": state.variant.engine,
-        "condition": state.health.condition.value,
+        "condition": state.condition.value,
+        "reason": state.reason,
+        "usable": state.is_usable,
+        "ejected_until": until,
+        "ejections": state.health.ejections,
+        "consecutive_failures": state.record.failures,
+        "success_rate": None if rate is None else round(rate, 4),
+        "metrics_readable": state.is_load_known,
         "in_flight": state.in_flight,
         "load": state.load,
         "kv_cache_used_ratio": state.kv_cache_used_ratio,

@@ -33,6 +33,28 @@ class Retries(Section):
     )
 
 
+class Health(Section):
+    """When a replica that fails gets no requests for a while, though its probes are fine."""
+
+    consecutive_failures: Annotated[int, Field(ge=1, le=1000), Number] = Field(
+        5, description="Failed tries in a row after which a replica is ejected."
+    )
+    consecutive_timeouts: Annotated[int, Field(ge=1, le=1000), Number] = Field(
+        2, description="The same for tries that ended in `first_byte_s` or `idle_s`."
+    )
+    ejection_s: Annotated[float, Field(ge=0.1, le=3600), Number] = Field(
+        30, description="How long the first ejection lasts; doubles with every further one."
+    )
+    max_ejection_s: Annotated[float, Field(ge=0.1, le=86_400), Number] = Field(
+        300, description="The longest ejection."
+    )
+    panic_ratio: Annotated[float, Field(ge=0, le=1), Number] = Field(
+        0.5,
+        description="No replica is ejected where less than this share of a variant would be left; "
+        "where probes leave less, the ejected serve as well.",
+    )
+
+
 class Server(Section):
     """Bounds of what clients send and get."""
 
@@ -62,6 +84,7 @@ class Document(Section):
 
     models: tuple[Model, ...] = Field(min_length=1, description="What clients can ask for.")
     retries: Retries = Field(Retries(), description="Trying again elsewhere.")
+    health: Health = Field(Health(), description="Ejecting replicas that fail.")
     plans: tuple[Plan, ...] = Field((), description="What callers may use.")
     keys: tuple[Key, ...] | None = Field(
         None,

@@ -72,6 +72,8 @@ class State(StrEnum):
     LOADING = "loading"
     UNHEALTHY = "unhealthy"
     ASLEEP = "asleep"
+    MODEL_MISSING = "model_missing"
+    CREDENTIALS_REFUSED = "credentials_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,15 @@ class Load:
 
 
 class EngineAdapter(Protocol):
-    """One kind of engine."""
+    """One kind of engine.
+
+    `models_path` is where it lists the names that it answers to; None: it answers to others, too.
+    """
 
     kind: ClassVar[str]
     operations: ClassVar[frozenset[Operation]]
     health_path: ClassVar[str]
+    models_path: ClassVar[str | None]
     load_path: ClassVar[str | None]
 
     def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
@@ -117,6 +123,10 @@ class EngineAdapter(Protocol):
 
     def state(self, status: int, body: bytes) -> State:
         """What the answer at `health_path` says."""
+        ...
+
+    def model_state(self, status: int, body: bytes, model: str) -> State:
+        """What the answer at `models_path` says of a model. READY unless it surely is missing."""
         ...
 
     def load(self, body: bytes) -> Load:

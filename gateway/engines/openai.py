@@ -22,7 +22,7 @@ from gateway.engines.openai_errors import (
     read_words,
     retry_after_s,
 )
-from gateway.engines.openai_shapes import read_summary
+from gateway.engines.openai_shapes import read_listing, read_summary
 from gateway.engines.openai_stream import OpenAiStream
 from gateway.errors import EngineFault, GatewayError
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string
@@ -37,6 +37,8 @@ PATHS: Mapping[Operation, str] = MappingProxyType(
     }
 )
 
+PATH_OF_MODELS = "/v1/models"
+_REFUSED = (401, 403)
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
@@ -47,7 +49,8 @@ class OpenAiAdapter:
 
     kind: ClassVar[str] = "openai"
     operations: ClassVar[frozenset[Operation]] = frozenset(PATHS)
-    health_path: ClassVar[str] = "/v1/models"
+    health_path: ClassVar[str] = PATH_OF_MODELS
+    models_path: ClassVar[str | None] = None
     load_path: ClassVar[str | None] = None
     finish_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
@@ -104,7 +107,21 @@ class OpenAiAdapter:
         return name_failure(words, words.status or 500, None)
 
     def state(self, status: int, body: bytes) -> State:
+        if status in _REFUSED and self.health_path == PATH_OF_MODELS:
+            return State.CREDENTIALS_REFUSED
         return State.READY if status == 200 else State.UNHEALTHY
+
+    def model_state(self, status: int, body: bytes, model: str) -> State:
+        if status in _REFUSED:
+            return State.CREDENTIALS_REFUSED
+        if status != 200:
+            return State.READY
+        try:
+            listing = read_listing(body)
+        except msgspec.DecodeError:
+            return State.READY
+        is_there = any(listed.id == model for listed in listing.data)
+        return State.READY if is_there else State.MODEL_MISSING
 
     def load(self, body: bytes) -> Load:
         return Load()

@@ -97,7 +97,8 @@ def read_error_field(error: bytes) -> EngineWords:
 
 def name_failure(words: EngineWords, status: int, retry_after_s: float | None) -> GatewayError:
     """The failure behind an engine's error. `status` is HTTP's, or what stands for it."""
-    if _DRAINING.search(words.message):
+    # a 4xx may repeat what the client wrote, and nobody shall drain a replica with words
+    if status >= 500 and _DRAINING.search(words.message):
         return EngineDraining("the engine is shutting down")
     if status in (429, 503) or _OVERLOADED.search(words.message):
         return EngineOverloaded("the engine is overloaded, try again", retry_after_s=retry_after_s)

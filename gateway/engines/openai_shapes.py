@@ -53,5 +53,18 @@ class Chunk(msgspec.Struct):
     error: msgspec.Raw = ABSENT
 
 
+class Listed(msgspec.Struct):
+    """One of the models that an engine lists."""
+
+    id: str
+
+
+class Listing(msgspec.Struct):
+    """The models that an engine lists."""
+
+    data: list[Listed]
+
+
+read_listing = msgspec.json.Decoder(Listing).decode
 read_summary = msgspec.json.Decoder(Summary).decode
 read_chunk = msgspec.json.Decoder(Chunk).decode

@@ -16,7 +16,7 @@ import msgspec
 from typing_extensions import override
 
 from gateway.engines.adapter import Load
-from gateway.engines.openai import OpenAiAdapter, is_set
+from gateway.engines.openai import PATH_OF_MODELS, OpenAiAdapter, is_set
 from gateway.engines.openai_errors import read_words
 from gateway.engines.prometheus import Samples
 from gateway.errors import EngineRefused, GatewayError
@@ -43,6 +43,7 @@ class VllmAdapter(OpenAiAdapter):
 
     kind: ClassVar[str] = "vllm"
     health_path: ClassVar[str] = "/health"
+    models_path: ClassVar[str | None] = PATH_OF_MODELS
     load_path: ClassVar[str | None] = "/metrics"
     finish_reasons = MappingProxyType({"repetition": "stop"})
 

@@ -1,4 +1,4 @@
-"""Ask every engine how it is and how loaded, at a steady pace.
+"""Ask every engine how it is, whether it has the model, and how loaded it is, at a steady pace.
 
 Probes go through httpx: they are rare, and a second way to the engine notices when the first
 one is at fault. A probe that fails says "unhealthy"; figures that cannot be read are unknown.
@@ -6,21 +6,29 @@ one is at fault. A probe that fails says "unhealthy"; figures that cannot be rea
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import anyio
 import httpx
 
-from gateway.engines.adapter import EngineAdapter, Load
-from gateway.fleet.health import Condition
+from gateway.clock import Clock
+from gateway.engines.adapter import EngineAdapter, Load, State
+from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _CONCURRENT_PROBES = 32
+# conditions that have several causes: the cause as well
+_MISCONFIGURED: Mapping[State, Reason] = MappingProxyType(
+    {
+        State.MODEL_MISSING: Reason.MODEL_MISSING,
+        State.CREDENTIALS_REFUSED: Reason.CREDENTIALS_REFUSED,
+    }
+)
 
 
 class Prober:
@@ -30,25 +38,31 @@ class Prober:
         self,
         fleet: FleetState,
         engines: Mapping[str, EngineAdapter],
-        metrics: Metrics,
         clients: ProbeClients,
+        clock: Clock,
         *,
         interval_s: float = 2.0,
         timeout_s: float = 2.0,
     ) -> None:
         self._fleet = fleet
         self._engines = engines
-        self._metrics = metrics
         self._clients = clients
+        self._clock = clock
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         self._slots = anyio.Semaphore(_CONCURRENT_PROBES)
 
+    async def start(self) -> None:
+        """Probe before the first call: who is away now shall not be asked."""
+        await self.probe_all()
+        if any(state.health.failures for state in self._fleet):
+            await self.probe_all()  # one failure is forgiven, two are not
+
     async def run(self) -> None:
-        """Probe forever."""
+        """Probe forever, for the first time after an interval."""
         while True:
-            await self.probe_all()
             await anyio.sleep(self._interval_s)
+            await self.probe_all()
 
     async def probe_all(self) -> None:
         """One round over the whole fleet; takes about `timeout_s` at worst for small fleets."""
@@ -59,11 +73,15 @@ class Prober:
     async def _probe(self, state: ReplicaState) -> None:
         async with self._slots:
             adapter = self._engines[state.variant.engine]
-            seen, load = Condition.UNHEALTHY, Load()
+            said, load = State.UNHEALTHY, Load()
+            ours, turns = float(state.in_flight), state.turns
             try:
                 with anyio.fail_after(self._timeout_s):
-                    seen = await self._condition(state, adapter)
-                    if adapter.load_path is not None and seen is Condition.READY:
+                    said = adapter.state(*await self._get(state, adapter.health_path))
+                    if adapter.models_path is not None and said is State.READY:
+                        answer = await self._get(state, adapter.models_path)
+                        said = adapter.model_state(*answer, state.variant.served_model)
+                    if adapter.load_path is not None and said is State.READY:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
             except (httpx.HTTPError, OSError, ValueError):  # a TimeoutError is an OSError
                 pass  # what was learned until then counts
@@ -71,12 +89,12 @@ class Prober:
                 # an adapter's own fault costs what it knows of this replica, not the gateway
                 log.exception(F.BUG, extra={F.VARIANT: state.variant.name, F.REPLICA: state.name})
             if load.asleep:
-                seen = Condition.ASLEEP
-            self._record(state, seen, load)
-
-    async def _condition(self, state: ReplicaState, adapter: EngineAdapter) -> Condition:
-        status, body = await self._get(state, adapter.health_path)
-        return Condition(adapter.state(status, body).value)
+                said = State.ASLEEP
+            reason = _MISCONFIGURED.get(said)
+            seen = Condition(said.value) if reason is None else Condition.MISCONFIGURED
+            # whatever of ours ran at some time of the probe may be among what the engine counted
+            ours += (state.turns - turns) * state.weight
+            self._fleet.probed(state, seen, load, self._clock.now_s(), reason, ours)
 
     async def _get(self, state: ReplicaState, path: str) -> tuple[int, bytes]:
         headers = {}
@@ -92,23 +110,3 @@ class Prober:
                 if len(body) > _MAX_BODY_BYTES:
                     break
             return response.status_code, bytes(body)
-
-    def _record(self, state: ReplicaState, seen: Condition, load: Load) -> None:
-        if not self._fleet.probed(state, seen, load):
-            return
-        condition = state.health.condition
-        variant = state.variant
-        self._metrics.transitions.cell(
-            variant.model, variant.name, state.name, condition.value
-        ).add()
-        level = logging.INFO if state.health.is_usable else logging.WARNING
-        log.log(
-            level,
-            F.REPLICA_STATE,
-            extra={
-                F.MODEL: variant.model,
-                F.VARIANT: variant.name,
-                F.REPLICA: state.name,
-                F.STATE: condition.value,
-            },
-        )

@@ -4,29 +4,59 @@ Everything here changes between two awaits of one event loop. A reload keeps the
 every replica that stays.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
+from gateway.errors import GatewayError
 from gateway.fleet.catalog import Catalog, Replica, Variant
-from gateway.fleet.health import Condition, Health, after_probe
+from gateway.fleet.health import (
+    Condition,
+    Health,
+    HealthRules,
+    Reason,
+    Record,
+    Sign,
+    after_failed_trial,
+    after_probe,
+    ejected,
+    is_due,
+    is_panic,
+    may_eject,
+    on_trial,
+    readmitted,
+    reason_for,
+    sign_of,
+    stands_out,
+    why_eject,
+)
 
 
 class ReplicaState:
     """One replica as it is now; a `ReplicaView` for the routing policies.
 
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
-    reported and that are not ours, 0 when unknown.
+    reported and that are not ours, 0 when unknown. `is_usable`: whether it may be picked now.
+    `era` counts its ejections, so that what began before the last one is not held against it.
     """
 
     __slots__ = (
+        "awaits_trial",
+        "era",
         "health",
         "in_flight",
+        "is_load_known",
+        "is_usable",
         "kv_cache_tokens",
         "kv_cache_used_ratio",
         "name",
         "others",
+        "reason",
+        "record",
         "replica",
+        "serves_in_panic",
+        "trial",
         "turns",
         "variant",
         "weight",
@@ -42,7 +72,19 @@ class ReplicaState:
         self.others = 0.0
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
+        self.is_load_known = False
         self.health = Health()
+        self.record = Record()
+        self.reason: Reason | None = None
+        self.era = 0
+        self.trial: Lease | None = None
+        self.awaits_trial = False
+        self.serves_in_panic = False
+        self.is_usable = True
+
+    @property
+    def condition(self) -> Condition:
+        return self.health.condition
 
     @property
     def load(self) -> float:
@@ -54,29 +96,62 @@ class ReplicaState:
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
 
+    def set_trial(self, trial: "Lease | None") -> None:
+        """The request that tries this replica out now; None: there is none."""
+        self.trial = trial
+        self.settle_use()
+
+    def settle_use(self) -> None:
+        """Work out again whether this replica may be picked."""
+        health = self.health
+        self.awaits_trial = health.is_on_trial and self.trial is None
+        self.is_usable = health.is_usable or self.awaits_trial or self.serves_in_panic
+
 
 class Lease:
     """A request's place on a replica. Released exactly once, however often it is asked."""
 
-    __slots__ = ("_is_held", "state")
+    __slots__ = ("_is_held", "era", "state")
 
     def __init__(self, state: ReplicaState) -> None:
         self.state = state
+        self.era = state.era
         self._is_held = True
         state.in_flight += 1
         state.turns += 1 / state.weight
+        if state.awaits_trial:
+            state.set_trial(self)
 
     def release(self) -> None:
         if self._is_held:
             self._is_held = False
-            self.state.in_flight -= 1
+            state = self.state
+            state.in_flight -= 1
+            if state.trial is self:
+                state.set_trial(None)
+
+
+def _tell_nobody(_: ReplicaState) -> None:
+    """For fleets whose changes nobody wants to know."""
 
 
 class FleetState:
-    """The states of all replicas of the catalog that serves now."""
+    """The states of all replicas of the catalog that serves now.
 
-    def __init__(self, catalog: Catalog) -> None:
+    `tell` is called after every change of a replica's condition.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        rules: HealthRules | None = None,
+        rng: random.Random | None = None,
+        tell: Callable[[ReplicaState], None] = _tell_nobody,
+    ) -> None:
         self.catalog = catalog
+        self.rules = rules or HealthRules()
+        self._rng = rng or random.Random()
+        self._tell = tell
         self._states: dict[tuple[str, str], ReplicaState] = {}
         self._by_variant: dict[str, tuple[ReplicaState, ...]] = {}
         self.apply(catalog)
@@ -94,6 +169,7 @@ class FleetState:
                 )
                 self._by_variant[variant.name] = states
                 _start_level(states)
+                self._settle_use(states)
         self.catalog = catalog
 
     def serve_issued(self, issued: IssuedRing) -> None:
@@ -109,23 +185,112 @@ class FleetState:
         """
         states = self._by_variant.get(variant.name, ())
         if only_usable:
-            return [s for s in states if s.health.is_usable and s not in tried]
+            return [s for s in states if s.is_usable and s not in tried]
         return [s for s in states if s not in tried]
 
     def has_usable(self, variant: Variant) -> bool:
-        return any(state.health.is_usable for state in self._by_variant.get(variant.name, ()))
+        return any(state.is_usable for state in self._by_variant.get(variant.name, ()))
 
-    def probed(self, state: ReplicaState, seen: Condition, load: Load) -> bool:
-        """Record what a probe saw. True when the replica's condition has changed."""
-        before = state.health
-        state.health = after_probe(before, seen)
+    def probed(
+        self,
+        state: ReplicaState,
+        seen: Condition,
+        load: Load,
+        now_s: float,
+        reason: Reason | None = None,
+        ours: float | None = None,
+    ) -> bool:
+        """Record what a probe saw. True when the replica's condition has changed.
+
+        `reason`: why it saw that, where the condition alone does not tell. `ours`: how many of
+        the requests that the engine counted may be ours; None: those of now.
+        """
+        state.is_load_known = load.running is not None
         known = (load.running or 0.0) + (load.waiting or 0.0)
-        state.others = max(0.0, known - state.in_flight)
+        state.others = max(0.0, known - (state.in_flight if ours is None else ours))
         state.kv_cache_used_ratio = load.kv_cache_used_ratio
         state.kv_cache_tokens = load.kv_cache_tokens
-        if state.health.is_usable and not before.is_usable:
-            _start_level(self._by_variant.get(state.variant.name, ()))
-        return state.health.condition is not before.condition
+        health = after_probe(state.health, seen, now_s)
+        return self._change(state, health, reason or reason_for(health))
+
+    def observed(self, lease: Lease, failure: GatewayError | None, now_s: float) -> None:
+        """An attempt is over: None means that it answered."""
+        state = lease.state
+        if failure is None:
+            state.record.add_success()
+            if state.health.ejection is not None and lease.era == state.era:
+                self._change(state, readmitted(state.health, now_s), Reason.TRIAL_PASSED)
+            return
+        sign = sign_of(failure)
+        if sign is None or lease.era != state.era:
+            return
+        state.record.add_failure(sign)
+        if state.health.ejection is None:
+            reason = why_eject(state.record, sign, self.rules)
+            if reason is not None:
+                self._eject(state, reason, now_s)
+        elif state.health.is_on_trial:
+            health = after_failed_trial(state.health, sign, self.rules, now_s, self._rng)
+            self._leave(state, health)
+
+    def due(self, now_s: float) -> list[ReplicaState]:
+        """The ejected replicas that look well and whose time is over: to be tried out."""
+        return [state for state in self._states.values() if is_due(state.health, now_s)]
+
+    def tested(self, state: ReplicaState, sign: Sign | None, now_s: float) -> None:
+        """We have tried out one that was due: None means that nothing speaks against it."""
+        if not is_due(state.health, now_s):
+            return  # a client's request, or a restart, was faster
+        if sign is None:
+            self._change(state, on_trial(state.health), Reason.TIME_UP)
+        else:
+            health = after_failed_trial(state.health, sign, self.rules, now_s, self._rng)
+            self._leave(state, health)
+
+    def compare(self, now_s: float) -> None:
+        """Eject replicas that fail much more often than their siblings; every few seconds."""
+        for states in self._by_variant.values():
+            for state in states if len(states) > 1 else ():
+                others = [s.record for s in states if s is not state and s.health.is_usable]
+                if state.health.is_usable and stands_out(state.record, others):
+                    self._eject(state, Reason.SUCCESS_RATE, now_s)
+            for state in states:
+                state.record.fade()
+
+    def _eject(self, state: ReplicaState, reason: Reason, now_s: float) -> None:
+        siblings = self._by_variant.get(state.variant.name, ())
+        others = [(s.health, s.record) for s in siblings if s is not state]
+        if may_eject(reason, others, self.rules):
+            self._leave(state, ejected(state.health, reason, self.rules, now_s, self._rng))
+
+    def _leave(self, state: ReplicaState, health: Health) -> None:
+        state.era += 1
+        state.record = Record()
+        self._change(state, health, reason_for(health), is_news=True)
+
+    def _change(
+        self, state: ReplicaState, health: Health, reason: Reason, *, is_news: bool = False
+    ) -> bool:
+        """True when the condition is another one; `is_news`: told in any case."""
+        before = state.health
+        if health == before:
+            return False
+        state.health = health
+        siblings = self._by_variant.get(state.variant.name, ())
+        if health.is_usable and not before.is_usable:
+            _start_level(siblings)
+        self._settle_use(siblings)
+        if health.condition is before.condition and not is_news:
+            return False
+        state.reason = reason
+        self._tell(state)
+        return True
+
+    def _settle_use(self, states: Sequence[ReplicaState]) -> None:
+        panics = is_panic([state.health for state in states], self.rules)
+        for state in states:
+            state.serves_in_panic = panics and state.health.may_serve_in_panic
+            state.settle_use()
 
     def _adopted(
         self, before: dict[tuple[str, str], ReplicaState], variant: Variant, replica: Replica

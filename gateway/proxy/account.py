@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
-from gateway.fleet.state import Lease, ReplicaState
+from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.call import Call
 from gateway.proxy.retry import Stop
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -50,6 +50,7 @@ class Account:
     """What is known of one call. Attributes are set by the exchange while it runs.
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
+    `tried` is the lease of the last try, released or not.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Account:
         "retry_refused",
         "route",
         "stream",
+        "tried",
         "usage",
     )
 
@@ -76,6 +78,7 @@ class Account:
         self._settle = settle
         self._is_open = True
         self._lease: Lease | None = None
+        self.tried: Lease | None = None
         self.attempts = 0
         self.caller: str | None = None
         self.failure: GatewayError | None = None
@@ -92,7 +95,7 @@ class Account:
     def attempt(self, lease: Lease) -> None:
         """A try on this lease's replica begins."""
         self.attempts += 1
-        self._lease = lease
+        self._lease = self.tried = lease
         self.route = route_of(lease.state)
 
     def adopt(self, other: "Account") -> None:
@@ -101,6 +104,7 @@ class Account:
         self.first_content_s = other.first_content_s
         self.output_tokens = other.output_tokens
         self.route = other.route
+        self.tried = other.tried
         self.usage = other.usage
 
     def release(self) -> None:
@@ -118,12 +122,15 @@ class Account:
 
 
 class Bookkeeper:
-    """Opens accounts and records how they close."""
+    """Opens accounts and records how they close; the fleet learns how every try ended."""
 
-    def __init__(self, metrics: Metrics, request_log: RequestLog, clock: Clock) -> None:
+    def __init__(
+        self, metrics: Metrics, request_log: RequestLog, clock: Clock, fleet: FleetState
+    ) -> None:
         self._metrics = metrics
         self._log = request_log
         self._clock = clock
+        self._fleet = fleet
         self.open_calls = 0
 
     def open(self, call: Call) -> Account:
@@ -133,6 +140,8 @@ class Bookkeeper:
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+        if account.tried is not None:
+            self._fleet.observed(account.tried, failure, self._clock.now_s())
 
     def refused_retry(self, account: Account, model: str, why: Stop) -> None:
         """The failure of the last try stands, although another replica is there."""
@@ -141,17 +150,20 @@ class Bookkeeper:
             self._metrics.retries_refused.cell(model, why.value).add()
 
     def hedged(
-        self, account: Account, outcome: Hedge, loser: Route, failure: GatewayError | None
+        self, account: Account, outcome: Hedge, loser: Account, failure: GatewayError | None
     ) -> None:
         """Two tries ran beside each other. `failure` None: the loser was stopped."""
         account.hedge = outcome
         self._metrics.hedges.cell(account.route[0], outcome.value).add()
         code = _OUTDONE if failure is None else failure.code or "error"
-        self._metrics.attempts.cell(*loser, code).add()
+        self._metrics.attempts.cell(*loser.route, code).add()
+        if failure is not None and loser.tried is not None:
+            self._fleet.observed(loser.tried, failure, self._clock.now_s())
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
-        duration_s = self._clock.now_s() - call.received_s
+        now_s = self._clock.now_s()
+        duration_s = now_s - call.received_s
         failure = account.failure
         outcome = _OK if failure is None else _outcome(failure)
         ended = self._metrics.ended(account.route, outcome)
@@ -161,8 +173,9 @@ class Bookkeeper:
             account.reservation.settle(
                 account.usage, account.output_tokens, failure, account.attempts
             )
-        if account.attempts and failure is None:
+        if account.tried is not None and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
+            self._fleet.observed(account.tried, None, now_s)
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s

@@ -37,6 +37,7 @@ class Entrant:
         self.account = Account(call, _settle_nothing)
         self.account.reservation = account.reservation
         self.account.route = route_of(lease.state)
+        self.account.tried = lease
 
 
 class Hedged:
@@ -154,7 +155,7 @@ class Hedged:
             outcome = Hedge.FAILED
             if winner.failure is None:
                 outcome = Hedge.LOST if winner is first else Hedge.WON
-            self._books.hedged(account, outcome, loser.account.route, loser.failure)
+            self._books.hedged(account, outcome, loser.account, loser.failure)
         if winner.failure is not None:
             raise winner.failure
         account.adopt(winner.account)

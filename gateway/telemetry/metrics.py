@@ -153,7 +153,9 @@ class Metrics:
             "gateway_config_reloads", "Changes of the configuration file.", ("result",)
         )
         self.transitions = new.counter(
-            "gateway_replica_transitions", "Changes of a replica's state.", (*ROUTE, "state")
+            "gateway_replica_transitions",
+            "Changes of a replica's condition.",
+            (*ROUTE, "state", "reason"),
         )
         self.refusals = new.counter(
             "gateway_limit_refusals",

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 
 from gateway.engines import ENGINES
+from gateway.engines.adapter import Served, State
+from gateway.fleet.trials import TRIAL
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "Hello world"}]
@@ -211,6 +213,32 @@ def its_models_are_listed(client: httpx.Client, served: str, kind: str) -> None:
         assert model["object"] == "model"
         assert isinstance(model["created"], int)
         assert isinstance(model["owned_by"], str)
+
+
+def its_probes_say_that_it_is_ready_and_has_its_model(
+    client: httpx.Client, served: str, kind: str
+) -> None:
+    adapter = ENGINES[kind]
+    health = client.get(adapter.health_path)
+    assert adapter.state(health.status_code, health.content) is State.READY
+    assert (adapter.models_path is not None) == (kind == "vllm")
+    if adapter.models_path is not None:
+        models = client.get(adapter.models_path)
+        said = [
+            adapter.model_state(models.status_code, models.content, name)
+            for name in (served, served + "-other")
+        ]
+        assert said == [State.READY, State.MODEL_MISSING]
+
+
+def the_trial_of_an_ejected_replica_is_answered_by_a_token(
+    client: httpx.Client, served: str, kind: str
+) -> None:
+    request = ENGINES[kind].prepare(TRIAL, Served(served), "trial")
+    head = [*request.fixed, *request.headers]
+    answer = client.request(request.method, request.path, headers=head, content=request.body)
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 1
 
 
 def its_paths_exist(client: httpx.Client, served: str, kind: str) -> None:
@@ -551,6 +579,8 @@ def only_json_is_taken(client: httpx.Client, served: str, kind: str) -> None:
 CHECKS: tuple[Check, ...] = (
     it_is_well,
     its_models_are_listed,
+    its_probes_say_that_it_is_ready_and_has_its_model,
+    the_trial_of_an_ejected_replica_is_answered_by_a_token,
     its_paths_exist,
     other_paths_do_not_exist,
     its_metrics_tell_its_load,

@@ -145,6 +145,13 @@ def test_only_200_is_healthy(status: int, body: bytes) -> None:
 
 @given(body=junk)
 @settings(max_examples=60)
+def test_a_list_of_models_that_cannot_be_read_makes_no_engine_misconfigured(body: bytes) -> None:
+    for adapter in ENGINES.values():
+        assert adapter.model_state(200, body, "m") is State.READY
+
+
+@given(body=junk)
+@settings(max_examples=60)
 def test_unreadable_figures_are_unknown(body: bytes) -> None:
     for adapter in ENGINES.values():
         assert adapter.load(body) == Load()

@@ -26,10 +26,11 @@ from gateway.config.models import SHORT_FORM
 from gateway.config.secrets import Secret
 from gateway.config.settings import PREFIX, Settings, load_settings
 from gateway.errors import GatewayError
+from gateway.fleet.health import Condition, Reason
 from gateway.routing import POLICIES
 from gateway.telemetry import fields
 from tests.docs import sizing
-from tests.docs.words import ADVICE, EVENTS, FIELDS
+from tests.docs.words import ADVICE, CONDITIONS, EVENTS, FIELDS, REASONS
 from tests.support.configs import a_document
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -307,6 +308,21 @@ def log_fields() -> str:
     return _table(("field", "holds"), [(_code(name), FIELDS[name]) for name in names_told()[1]])
 
 
+# --- health
+
+
+def conditions() -> str:
+    """Every condition of a replica."""
+    rows = [(_code(name.value), *CONDITIONS[name]) for name in Condition]
+    return _table(("condition", "means", "gets requests"), rows)
+
+
+def reasons() -> str:
+    """Every reason for a change of condition."""
+    rows = [(_code(reason.value), REASONS[reason]) for reason in Reason]
+    return _table(("reason", "what has happened"), rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "configuration": configuration,
     "secrets": secrets,
@@ -319,6 +335,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "log-events": log_events,
     "log-fields": log_fields,
+    "conditions": conditions,
+    "reasons": reasons,
     "gpus": lambda: _table(*sizing.gpus()),
     "levers": lambda: _table(*sizing.levers()),
     "measured": lambda: _table(*sizing.measured()),

@@ -2,6 +2,7 @@
 
 from gateway import errors
 from gateway.errors import GatewayError
+from gateway.fleet.health import Condition, Reason
 
 _TRY_LATER = "Try again after `retry-after`. If it lasts, look at the engine's own log."
 
@@ -52,7 +53,7 @@ EVENTS: dict[str, str] = {
     "draining": "Shutdown has begun: no new calls, those that run go on.",
     "config_reloaded": "A changed configuration file serves now.",
     "config_refused": "A changed configuration file is wrong: the old one goes on serving.",
-    "replica_state": "A replica's condition has changed.",
+    "replica_state": "A replica's condition has changed; `reason` says why.",
     "no_keys_configured": "The file has no `keys`: whoever reaches the gateway may call.",
     "limit_store_state": "Redis is away, and `on_store_failure` holds; or it is back (`ok`).",
     "settlements_lost": "Shut down while Redis was away: so many settlements are not in it.",
@@ -93,8 +94,8 @@ FIELDS: dict[str, str] = {
     "cached_tokens": "Part of the tokens read that came from the engine's cache.",
     "body_bytes": "Size of the request body.",
     "trace_id": "The trace of the client's `traceparent`.",
-    "reason": "Why; of a bug, the id that the client saw.",
-    "state": "The condition: `ready`, `loading`, `asleep`, `unhealthy` or `unknown`.",
+    "reason": "Why; of a bug, the id that the client saw; of a replica, see [health](health.md).",
+    "state": "The condition of a replica: see [health](health.md).",
     "problems": "Everything that is wrong with the file.",
     "models": "How many models serve.",
     "action": "What was done to a key.",
@@ -103,4 +104,42 @@ FIELDS: dict[str, str] = {
     "grace_s": "Seconds that they have.",
     "worker": "The number of a worker process, from 0.",
     "count": "How many.",
+}
+
+# conditions of a replica: what each means, and whether requests are sent there
+CONDITIONS: dict[Condition, tuple[str, str]] = {
+    Condition.UNKNOWN: ("Not probed yet.", "yes"),
+    Condition.READY: ("Probes pass.", "yes"),
+    Condition.LOADING: ("The engine says that it loads its model (llama.cpp).", "no"),
+    Condition.ASLEEP: ("vLLM says that it sleeps: no fault, it may be woken.", "no"),
+    Condition.MISCONFIGURED: (
+        "It does not serve the model, or refuses the key: correct `served_model` or `api_key`.",
+        "no",
+    ),
+    Condition.UNHEALTHY: ("Two probes in a row have failed.", "no"),
+    Condition.DRAINING: ("The engine has said that it shuts down.", "no"),
+    Condition.EJECTED: ("Probes pass, but requests fail.", "no, except in a panic"),
+    Condition.TRIAL: (
+        "The ejection is over, and our own request was answered.",
+        "one at a time until one succeeds",
+    ),
+}
+
+# why a condition has changed
+REASONS: dict[Reason, str] = {
+    Reason.PROBE_PASSED: "A probe has passed.",
+    Reason.PROBE_FAILED: "Two probes in a row have failed.",
+    Reason.LOADING: "The engine says that it loads.",
+    Reason.ASLEEP: "The engine says that it sleeps.",
+    Reason.MODEL_MISSING: "The engine's list of models leaves out `served_model`.",
+    Reason.CREDENTIALS_REFUSED: "The engine has answered a probe with 401 or 403.",
+    Reason.FAILURES: "`consecutive_failures` tries in a row have failed.",
+    Reason.TIMEOUTS: "`consecutive_timeouts` tries, none answered in between, have timed out.",
+    Reason.SUCCESS_RATE: "Tries succeed much less often than on its siblings.",
+    Reason.DRAINING: "A try was refused because the engine shuts down.",
+    Reason.REFUSED: "Two tries in a row were answered with 401, 403 or 404.",
+    Reason.TIME_UP: "The ejection is over, and our own request was not answered by a failure.",
+    Reason.RESTARTED: "The engine was away and is back: it is tried before its time.",
+    Reason.TRIAL_PASSED: "A trial has succeeded.",
+    Reason.TRIAL_FAILED: "A trial, ours or a client's, has failed: out again, for longer.",
 }

@@ -229,7 +229,7 @@ async def test_one_killed_replica_is_not_noticed_by_new_calls(
 ) -> None:
     other = start_another_vllm()
     async with gateway("vllm", a_vllm, other) as it, sdk(it) as client:
-        await until(lambda: all(s.health.is_usable for s in _replicas(it)), within_s=10)
+        await until(lambda: all(s.is_usable for s in _replicas(it)), within_s=10)
         streams = [
             await client.chat.completions.create(
                 model="m",
@@ -249,7 +249,7 @@ async def test_one_killed_replica_is_not_noticed_by_new_calls(
             )
             assert answer.choices[0].finish_reason == "length", number
         ends = [await _end(stream) for stream in streams]
-        await until(lambda: not all(s.health.is_usable for s in _replicas(it)), within_s=10)
+        await until(lambda: not all(s.is_usable for s in _replicas(it)), within_s=10)
         await it.settled(10)
     # the stream of the killed one ends in an error, never as if it were complete
     assert sorted(ends) == ["complete", "error"]
@@ -271,7 +271,7 @@ async def test_vllms_load_and_capacity_are_read(a_vllm: RealEngine) -> None:
     async with gateway("vllm", a_vllm) as it:
         (state,) = _replicas(it)
         await until(lambda: state.kv_cache_tokens is not None, within_s=10)
-        assert state.health.is_usable
+        assert state.is_usable
         assert state.kv_cache_tokens > 1000
 
 

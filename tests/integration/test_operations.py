@@ -101,7 +101,7 @@ async def test_a_model_without_a_usable_replica_is_named_and_the_rest_stays_read
     async with a_gateway() as it, client_of(it) as client:
         (state,) = it.gateway.inference.exchange.fleet
         it.engine.is_loading = True
-        await until(lambda: not state.health.is_usable, within_s=10)
+        await until(lambda: not state.is_usable, within_s=10)
         answer = await client.get("/ready")
         metrics = await scraped(client)
     assert answer.status_code == 200

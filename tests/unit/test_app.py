@@ -13,6 +13,7 @@ from gateway.app import build, from_environment
 from gateway.config.document import Document
 from gateway.config.settings import load_settings
 from gateway.errors import ConfigInvalid
+from gateway.fleet.health import HealthRules
 from tests.support.configs import a_document, a_model
 from tests.support.fake_clock import FakeClock
 
@@ -108,3 +109,16 @@ def test_other_servers_are_told_when_the_file_is_absent(
     monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "absent.yaml"))
     with pytest.raises(ConfigInvalid, match="no such file"):
         from_environment()
+
+
+def test_the_rules_of_health_are_those_of_the_file() -> None:
+    written = {"consecutive_failures": 3, "ejection_s": 7.5, "panic_ratio": 0.25}
+    fleet = build(
+        a_document(health=written), load_settings({}), environ={}
+    ).inference.exchange.fleet
+    assert fleet.rules == HealthRules(consecutive_failures=3, ejection_s=7.5, panic_ratio=0.25)
+
+
+def test_without_any_written_the_rules_are_the_usual_ones() -> None:
+    fleet = build(a_document(), load_settings({}), environ={}).inference.exchange.fleet
+    assert fleet.rules == HealthRules()

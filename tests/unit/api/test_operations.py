@@ -3,7 +3,8 @@ from pydantic import SecretStr
 
 from gateway.api.operations import fleet_router, operations_router
 from gateway.api.readiness import Readiness
-from gateway.fleet.state import FleetState
+from gateway.errors import EngineDraining, EngineFault
+from gateway.fleet.state import FleetState, Lease
 from gateway.limits.memory_store import MemoryStore
 from gateway.telemetry.metrics import Metrics
 from tests.support.asked_app import ask
@@ -61,12 +62,34 @@ async def test_metrics_are_in_prometheus_words() -> None:
 async def test_the_fleet_is_shown_for_the_admin_key_alone(
     key: str | None, given: str | None, status: int
 ) -> None:
-    router = fleet_router(a_fleet(), None if key is None else SecretStr(key))
+    router = fleet_router(a_fleet(), FakeClock(), None if key is None else SecretStr(key))
     answer = await ask(router, path="/admin/fleet", key=given)
     assert answer.status_code == status
     if status == 200:
         (replica,) = answer.json()["replicas"]
         assert (replica["model"], replica["engine"], replica["in_flight"]) == ("m", "vllm", 0)
         assert replica["url"] == "http://m.test:8000"
+        assert (replica["condition"], replica["reason"]) == ("unknown", None)
     else:
         assert "m.test" not in answer.text
+
+
+async def test_an_ejected_replica_is_shown_with_its_reason_and_until_when() -> None:
+    clock = FakeClock()
+    fleet = FleetState(a_catalog())
+    (state,) = fleet
+    fleet.observed(Lease(state), None, clock.now_s())
+    fleet.observed(Lease(state), EngineDraining("x"), clock.now_s())
+    router = fleet_router(fleet, clock, SecretStr("k"))
+    (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]
+    assert (shown["condition"], shown["reason"]) == ("draining", "engine_draining")
+    assert shown["usable"] is shown["metrics_readable"] is False
+    assert 27 <= shown["ejected_until"] - clock.unix_s() <= 30
+    assert (shown["ejections"], shown["success_rate"]) == (1, None)
+    clock.pass_s(30)
+    fleet.tested(state, None, clock.now_s())
+    fleet.observed(Lease(state), None, clock.now_s())
+    fleet.observed(Lease(state), EngineFault("x"), clock.now_s())
+    (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]
+    assert (shown["ejected_until"], shown["consecutive_failures"]) == (None, 1)
+    assert (shown["success_rate"], shown["usable"]) == (0.5, True)

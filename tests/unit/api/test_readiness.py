@@ -35,7 +35,7 @@ def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
     )
     states = {state.variant.name: state for state in fleet}
     for name in ("big:fp8", "small"):
-        fleet.probed(states[name], Condition.LOADING, Load())
+        fleet.probed(states[name], Condition.LOADING, Load(), 0.0)
     detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
     assert detail["models"] == {"big": "ready", "small": "no replica"}
     assert detail["ready"] is True

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from gateway.api.tgi_info import tgi_info_router
+from gateway.engines.adapter import Load
 from gateway.errors import EngineUnreachable
-from gateway.fleet.health import Condition, Health
+from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState
 from tests.support.asked_app import ask
 from tests.support.configs import a_catalog, a_model, a_variant
@@ -19,7 +20,7 @@ def a_fleet(*, usable: bool = True, **more: Any) -> FleetState:
     engines = [a_variant("fp8", *URLS) | {"engine": "tgi"}, a_variant("awq")]
     fleet = FleetState(a_catalog(a_model("m", variants=engines), a_model("v"), **more))
     for state in fleet:
-        state.health = Health(Condition.READY if usable else Condition.UNHEALTHY)
+        fleet.probed(state, Condition.READY if usable else Condition.LOADING, Load(), 0.0)
     return fleet
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gateway.engines.adapter import Shown
+from gateway.engines.adapter import Shown, State
 from gateway.engines.openai import OpenAiAdapter
 from gateway.errors import EngineFault, EngineRefused
 from gateway.wire.ask import Operation, read_ask
@@ -51,3 +51,28 @@ def test_an_error_in_a_200_is_a_failure() -> None:
 def test_an_answer_that_is_none_is_a_fault(body: bytes) -> None:
     with pytest.raises(EngineFault):
         OPENAI.answer(ASK, body, no_header, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (200, b'{"data":[{"id":"a"},{"id":"m"}]}', State.READY),
+        (200, b'{"data":[{"id":"a"}]}', State.MODEL_MISSING),
+        (200, b'{"data":[]}', State.MODEL_MISSING),
+        (200, b"{}", State.READY),
+        (200, b"<html>", State.READY),
+        (404, b"", State.READY),
+        (500, b'{"data":[]}', State.READY),
+        (401, b"", State.CREDENTIALS_REFUSED),
+        (403, b"", State.CREDENTIALS_REFUSED),
+    ],
+)
+def test_a_model_is_missing_only_when_a_readable_list_leaves_it_out(
+    status: int, body: bytes, state: State
+) -> None:
+    assert OPENAI.model_state(status, body, "m") is state
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_list_of_models_that_our_key_does_not_open_tells_of_the_key(status: int) -> None:
+    assert OPENAI.state(status, b"") is State.CREDENTIALS_REFUSED

@@ -46,6 +46,8 @@ def test_an_unreadable_error_of_an_event_says_nothing() -> None:
     ("status", "message", "kind"),
     [
         (500, "cannot schedule new futures after shutdown", EngineDraining),
+        # the words of a client, repeated
+        (400, "cannot schedule new futures after shutdown", EngineRefused),
         (503, "", EngineOverloaded),
         (429, "", EngineOverloaded),
         (400, "Model is overloaded", EngineOverloaded),

@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.engines import ENGINES
 from gateway.fleet.health import Condition
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState
-from gateway.telemetry.metrics import Metrics
 from tests.support.configs import a_catalog, a_model
 from tests.support.scripted_server import answering, certified, serving, whole
 
@@ -26,9 +26,9 @@ async def condition_of(url: str, ca_file: Path | None) -> Condition:
     fleet = FleetState(a_catalog(a_model("m", engine="openai", url=url, **tls)))
     async with ProbeClients() as clients:
         with anyio.fail_after(10):
-            await Prober(fleet, ENGINES, Metrics(), clients).probe_all()
+            await Prober(fleet, ENGINES, clients, SystemClock()).probe_all()
     (state,) = fleet
-    return state.health.condition
+    return state.condition
 
 
 async def test_an_engine_is_trusted_by_the_authority_that_is_configured(tmp_path: Path) -> None:

@@ -14,19 +14,17 @@ from typing_extensions import override
 from gateway.engines import ENGINES
 from gateway.engines.adapter import EngineAdapter, Load, State
 from gateway.engines.vllm import VllmAdapter
-from gateway.fleet.health import Condition
+from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
-from gateway.telemetry.metrics import Metrics
 from tests.support.configs import a_catalog, a_model, a_variant
-from tests.support.counted import counted
+from tests.support.fake_clock import FakeClock
 
 URL = "http://a.test:8000"
 OTHER = "http://b.test:8000"
 LONG_S = 20.0
-TOLD = (F.MODEL, F.VARIANT, F.REPLICA, F.STATE)
 
 VLLM = b"vllm:num_requests_running 3\nvllm:num_requests_waiting 2\nvllm:kv_cache_usage_perc 0.5\n"
 TGI = b"tgi_batch_current_size 3\ntgi_queue_size 2\n"
@@ -46,7 +44,6 @@ class Probed:
 
     fleet: FleetState
     prober: Prober
-    metrics: Metrics
 
     @property
     def states(self) -> list[ReplicaState]:
@@ -56,7 +53,7 @@ class Probed:
         """One round; what is thought of the replicas after it."""
         with anyio.fail_after(LONG_S):
             await self.prober.probe_all()
-        return [state.health.condition for state in self.states]
+        return [state.condition for state in self.states]
 
     async def twice(self) -> list[Condition]:
         """So that failures count."""
@@ -78,12 +75,12 @@ async def probe(router: respx.MockRouter) -> AsyncIterator[Probe]:
             engines: Mapping[str, EngineAdapter] = ENGINES,
             **more: object,
         ) -> Probed:
+            router.get(path="/v1/models").respond(json={"data": [{"id": "m"}]})
             fleet = FleetState(
                 a_catalog(a_model("m", variants=[a_variant("fp8", *(urls or (URL,)), **more)]))
             )
-            metrics = Metrics()
-            prober = Prober(fleet, engines, metrics, clients, interval_s=0, timeout_s=timeout_s)
-            return Probed(fleet, prober, metrics)
+            prober = Prober(fleet, engines, clients, FakeClock(), interval_s=0, timeout_s=timeout_s)
+            return Probed(fleet, prober)
 
         yield probe
 
@@ -266,6 +263,7 @@ async def test_the_engines_key_goes_along_with_every_question(
     assert [call.request.headers.get("authorization") for call in router.calls] == [
         "Bearer sk-engine",
         "Bearer sk-engine",
+        "Bearer sk-engine",
     ]
 
 
@@ -275,31 +273,42 @@ async def test_without_a_key_none_is_sent(router: respx.MockRouter, probe: Probe
     assert "authorization" not in router.calls.last.request.headers
 
 
-async def test_a_change_is_counted_and_logged_once(
-    router: respx.MockRouter, probe: Probe, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (200, b'{"data":[{"id":"other"}]}', Reason.MODEL_MISSING),
+        (401, b'{"error":"Unauthorized"}', Reason.CREDENTIALS_REFUSED),
+    ],
+)
+async def test_a_vllm_that_serves_another_model_or_refuses_our_key_is_misconfigured(
+    router: respx.MockRouter, probe: Probe, status: int, body: bytes, reason: Reason
 ) -> None:
-    health = answers(router, "/health", 200)
+    answers(router, "/health", 200)
+    answers(router, "/v1/models", status, body)
+    figures = answers(router, "/metrics", 200)
+    probed = probe()
+    assert await probed.round() == [Condition.MISCONFIGURED]
+    assert probed.states[0].reason is reason
+    assert not figures.called
+
+
+async def test_a_list_of_models_that_does_not_come_leaves_the_engine_ready(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    answers(router, "/health", 200)
+    fails(router, "/v1/models", httpx.ReadTimeout("no answer"))
+    assert await probe().round() == [Condition.READY]
+
+
+@pytest.mark.parametrize("engine", ["tgi", "llamacpp"])
+async def test_an_engine_that_answers_to_any_name_is_not_asked_for_its_models(
+    router: respx.MockRouter, probe: Probe, engine: str
+) -> None:
+    answers(router, "/health", 200)
     answers(router, "/metrics", 200)
-    probed = probe(engine="llamacpp")
-    with caplog.at_level(logging.INFO, "gateway.fleet.prober"):
-        await probed.twice()
-        health.respond(503)
-        await probed.twice()
-    told = [
-        (line.levelno, line.getMessage(), *(vars(line)[name] for name in TOLD))
-        for line in caplog.records
-    ]
-    assert told == [
-        (logging.INFO, F.REPLICA_STATE, "m", "m:fp8", "r0", "ready"),
-        (logging.WARNING, F.REPLICA_STATE, "m", "m:fp8", "r0", "loading"),
-    ]
-    for label, counts in (
-        ("model", {"m": 2}),
-        ("variant", {"m:fp8": 2}),
-        ("replica", {"r0": 2}),
-        ("state", {"ready": 1, "loading": 1}),
-    ):
-        assert counted(probed.metrics, "gateway_replica_transitions", label) == counts
+    models = answers(router, "/v1/models", 200, b'{"data":[{"id":"/models/q4.gguf"}]}')
+    assert await probe(engine=engine).round() == [Condition.READY]
+    assert not models.called
 
 
 async def test_an_engine_that_hangs_holds_up_no_other(
@@ -314,7 +323,7 @@ async def test_an_engine_that_hangs_holds_up_no_other(
             group.start_soon(probed.prober.probe_all)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
-    assert [s.health.condition for s in probed.states] == [Condition.UNKNOWN, Condition.READY]
+    assert [s.condition for s in probed.states] == [Condition.UNKNOWN, Condition.READY]
 
 
 async def test_an_engine_that_fails_takes_no_other_along(
@@ -429,7 +438,10 @@ async def test_what_an_engine_says_of_itself_is_what_is_thought_of_it(
     answers(router, "/health", 200)
     answers(router, "/metrics", 200)
     probed = probe(engines={"vllm": Outspoken()})
-    assert await probed.twice() == [Condition[said.name]]
+    misconfigured = said in (State.MODEL_MISSING, State.CREDENTIALS_REFUSED)
+    condition = Condition.MISCONFIGURED if misconfigured else Condition(said.value)
+    assert await probed.twice() == [condition]
+    assert probed.states[0].reason is not None
 
 
 @pytest.mark.parametrize("capacity", ["+Inf", "NaN", "1e999"])
@@ -462,3 +474,33 @@ async def test_a_fault_of_an_adapter_is_logged_and_takes_no_other_along(
     assert await probed.round() == [Condition.UNKNOWN, Condition.READY]
     [line] = [line for line in caplog.records if line.levelno >= logging.ERROR]
     assert (line.getMessage(), vars(line)[F.REPLICA]) == (F.BUG, "r1")
+
+
+async def test_a_request_of_ours_that_came_and_went_while_figures_were_read_is_not_of_others(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    """It was counted as somebody else's until the next round, and sent calls elsewhere."""
+    probed = probe()
+    [state] = probed.states
+
+    async def busy(_: httpx.Request) -> httpx.Response:
+        Lease(state).release()
+        return httpx.Response(200, content=b"vllm:num_requests_running 3\n")
+
+    answers(router, "/health", 200)
+    router.get(URL + "/metrics").mock(side_effect=busy)
+    await probed.round()
+    assert state.others == 2
+
+
+async def test_at_the_start_who_fails_is_asked_once_more_and_nobody_else(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    health = answers(router, "/health", 200)
+    answers(router, "/metrics", 200)
+    probed = probe()
+    await probed.prober.start()
+    assert health.call_count == 1
+    fails(router, "/health", httpx.ConnectError("refused"))
+    await probed.prober.start()
+    assert [state.condition for state in probed.states] == [Condition.UNHEALTHY]

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.errors import ClientGone, EngineFault, GatewayError, InvalidRequest, NoReplica
 from gateway.fleet.state import FleetState, Lease
-from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.account import Account, Bookkeeper, Hedge
 from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.telemetry.instruments import Count
@@ -27,8 +27,9 @@ class Books:
         self.clock = FakeClock()
         self.metrics = Metrics()
         self.lines = bytearray()
-        self.keeper = Bookkeeper(self.metrics, RequestLog(self), self.clock)
-        (self.state,) = FleetState(a_catalog())
+        fleet = FleetState(a_catalog())
+        self.keeper = Bookkeeper(self.metrics, RequestLog(self), self.clock, fleet)
+        (self.state,) = fleet
 
     def write(self, line: bytearray, /) -> None:
         self.lines += line
@@ -166,3 +167,47 @@ def test_what_the_client_said_of_itself_is_kept() -> None:
     books.open(traceparent=trace, sdk_retry=b"2").close()
     assert books.line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert books.line["sdk_retry"] == "2"
+
+
+def test_the_fleet_learns_how_every_try_ended() -> None:
+    books = Books()
+    account = books.open()
+    for failure in (EngineFault("x"), InvalidRequest("x")):
+        account.attempt(Lease(books.state))
+        account.release()
+        books.keeper.failed_attempt(account, failure)
+    assert (books.state.record.failures, books.state.record.failed) == (1, 1)
+    account.attempt(Lease(books.state))
+    account.close()
+    assert (books.state.record.failures, books.state.record.succeeded) == (0, 1)
+
+
+def test_a_call_that_failed_for_itself_says_nothing_of_the_last_replica() -> None:
+    books = Books()
+    account = books.open()
+    account.attempt(Lease(books.state))
+    account.failure = ClientGone("x")
+    account.close()
+    assert books.state.record.attempts == 0
+
+
+@pytest.mark.parametrize(("failure", "failures"), [(EngineFault("x"), 1), (None, 0)])
+def test_the_loser_of_two_tries_counts_against_its_replica_only_where_it_failed(
+    failure: GatewayError | None, failures: int
+) -> None:
+    books = Books()
+    account, loser = books.open(), books.open()
+    account.attempt(Lease(books.state))
+    loser.tried = Lease(books.state)
+    loser.route = account.route
+    books.keeper.hedged(account, Hedge.WON, loser, failure)
+    assert books.state.record.failures == failures
+
+
+def test_whose_answer_is_adopted_has_answered() -> None:
+    books = Books()
+    account, winner = books.open(), books.open()
+    account.attempt(Lease(books.state))
+    winner.tried = Lease(books.state)
+    account.adopt(winner)
+    assert account.tried is winner.tried

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.engines import ENGINES
+from gateway.engines.adapter import Load
 from gateway.errors import (
     ClientGone,
     ConnectionLost,
@@ -19,7 +20,7 @@ from gateway.errors import (
     GatewayError,
     ModelNotFound,
 )
-from gateway.fleet.health import Condition, Health
+from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState
 from gateway.limits.limiter import Limiter
 from gateway.limits.memory_store import MemoryStore
@@ -67,7 +68,6 @@ class Bench:
         self.clock = FakeClock()
         self.lines = bytearray()
         self.metrics = Metrics()
-        self.books = Bookkeeper(self.metrics, RequestLog(self), self.clock)
         self.store = MemoryStore(self.clock)
         self.limiter = Limiter(self.store, self.metrics, self.clock)
         variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
@@ -75,6 +75,7 @@ class Bench:
         model = a_model("m", variants=[variant], timeouts=timeouts)
         tgi = a_model("t", engine="tgi")
         self.fleet = FleetState(a_catalog(model, tgi, **document))
+        self.books = Bookkeeper(self.metrics, RequestLog(self), self.clock, self.fleet)
         self.exchange = Exchange(
             fleet=self.fleet,
             engines=ENGINES,
@@ -184,7 +185,7 @@ async def test_nobody_is_tried_again_for_a_client_that_is_gone() -> None:
 async def test_replicas_that_seem_down_are_asked_when_there_is_no_other() -> None:
     bench = Bench(whole())
     for state in bench.fleet:
-        state.health = Health(Condition.UNHEALTHY)
+        bench.fleet.probed(state, Condition.LOADING, Load(), 0.0)
     assert (await bench.run())["outcome"] == "ok"
 
 

@@ -23,7 +23,7 @@ NAMES = {
     "gateway_hedges": ("counter", {"model", "outcome"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
-    "gateway_replica_transitions": ("counter", {*ROUTE, "state"}),
+    "gateway_replica_transitions": ("counter", {*ROUTE, "state", "reason"}),
     "gateway_limit_refusals": ("counter", {"scope", "limit"}),
     "gateway_limit_store_failures": ("counter", {"reason"}),
     "gateway_limit_settlements_dropped": ("counter", set()),
@@ -76,7 +76,7 @@ def used() -> Metrics:
     metrics.retries_refused.cell("m", "budget")
     metrics.hedges.cell("m", "won")
     metrics.reloads.cell("ok")
-    metrics.transitions.cell(*A_ROUTE, "ready")
+    metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
