@@ -111,6 +111,10 @@ class Model(Section):
         (), description="Other models, asked in order when no variant can answer."
     )
     timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+    resume: bool = Field(
+        True,
+        description="Let another replica go on with a stream whose engine fails in the middle.",
+    )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this model."
     )

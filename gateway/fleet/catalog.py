@@ -50,6 +50,7 @@ class Variant:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
+    resume: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class _Compiler:
             timeouts=model.timeouts,
             limits=given.limits,
             model_limits=model.limits,
+            resume=model.resume,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:

@@ -18,6 +18,7 @@ from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:
+    from gateway.engines.kept import Kept
     from gateway.limits.limiter import Reservation
     from gateway.wire.usage import Usage
 
@@ -34,6 +35,7 @@ class Account:
     """What is known of one call. Attributes are set by the exchange while it runs.
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
+    `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
     __slots__ = (
@@ -46,8 +48,11 @@ class Account:
         "failure",
         "finish_reason",
         "first_content_s",
+        "kept",
         "output_tokens",
         "reservation",
+        "resume_refused",
+        "resumes",
         "route",
         "stream",
         "usage",
@@ -63,8 +68,11 @@ class Account:
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
         self.first_content_s: float | None = None
+        self.kept: Kept | None = None
         self.output_tokens = 0
         self.reservation: Reservation | None = None
+        self.resume_refused: str | None = None
+        self.resumes = 0
         self.route = _NO_ROUTE
         self.stream = False
         self.usage: Usage | None = None
@@ -106,6 +114,10 @@ class Bookkeeper:
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+
+    def resumed(self, account: Account, outcome: str) -> None:
+        """A stream broke after content; `outcome`: how it went on, or why it did not."""
+        self._metrics.resumes.cell(*account.route, outcome).add()
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
@@ -149,6 +161,9 @@ class Bookkeeper:
             completion,
             cached or None,
         )
+        if account.resumes:
+            line.resumes = account.resumes
+        line.resume_refused = account.resume_refused
         if failure is not None:
             line.error_code = failure.code
             line.error_source = failure.source.value

@@ -32,6 +32,7 @@ from gateway.proxy.attempt import Attempts
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.legs import Legs
 from gateway.proxy.retry import RetryRules, wait_before_retry_s
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import resolve
@@ -70,6 +71,14 @@ class Exchange:
         self._limiter = limiter
         self._clock = clock
         self._rng = rng
+        self._legs = Legs(
+            fleet=fleet,
+            engines=engines,
+            policies=policies,
+            attempts=attempts,
+            books=books,
+            rng=rng,
+        )
 
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
@@ -125,10 +134,12 @@ class Exchange:
             except GatewayError as exc:
                 failure = exc
             else:
-                return
+                return None
             finally:
                 account.release()
             self._books.failed_attempt(account, failure)
+            if account.first_content_s is not None:
+                return await self._legs.go_on(call, ask, state, client, account, failure)
             wait_s = wait_before_retry_s(failure, account.attempts, self.retries, self._rng)
             if wait_s is None or client.is_gone:
                 raise failure

@@ -115,6 +115,11 @@ class Metrics:
         self.attempts = new.counter(
             "gateway_attempts", "Tries on a replica, by how they ended.", (*ROUTE, "outcome")
         )
+        self.resumes = new.counter(
+            "gateway_resumes",
+            "Streams that broke after content: the way they went on, or why they did not.",
+            (*ROUTE, "outcome"),
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",

@@ -31,3 +31,5 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     error_cause: str | None = None
     trace_id: str | None = None
     sdk_retry: str | None = None
+    resumes: int | None = None
+    resume_refused: str | None = None

@@ -19,6 +19,7 @@ SLOT_BYTES = 64 * 1024
 NAMES = {
     "gateway_requests": ("counter", {*ROUTE, "outcome"}),
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
+    "gateway_resumes": ("counter", {*ROUTE, "outcome"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
     "gateway_replica_transitions": ("counter", {*ROUTE, "state"}),
@@ -71,6 +72,7 @@ def used() -> Metrics:
     metrics.route(A_ROUTE)
     metrics.ended(A_ROUTE, "ok")
     metrics.attempts.cell(*A_ROUTE, "ok")
+    metrics.resumes.cell(*A_ROUTE, "chat_ids")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready")
     metrics.refusals.cell("key", "tokens_per_minute")
