@@ -137,7 +137,8 @@ class Kept:
             self._asked = None
         elif self.prompt is None and self.why is None:
             self.prompt = told
-            self._bound()
+            if len(told) > MAX_KEPT_BYTES:
+                self.give_up(Why.TOO_LONG)
 
     def add(self, text: bytes, ids: bytes) -> None:
         """An event with this text of the answer, or none, and with these ids, or none."""
@@ -215,6 +216,10 @@ class Kept:
         self.is_exact = not many and not text.endswith(_REPLACEMENT)
         if self.is_exact:
             places = self._places
+            if not self.hold:
+                place = places[0]
+                place.end, place.ids_bytes, place.tokens = self._end, len(self.ids), self.tokens
+                return
             places.append(Place(self._end + self.hold, len(self.ids), self.tokens))
             while len(places) > 1 and places[1].end <= self.end:
                 places.popleft()
@@ -239,8 +244,5 @@ class Kept:
         self.diverged = False
 
     def _bound(self) -> None:
-        prompt = self.prompt
-        if len(self.text) + len(self.ids) > MAX_KEPT_BYTES or (
-            prompt is not None and len(prompt) > MAX_KEPT_BYTES
-        ):
+        if len(self.text) + len(self.ids) > MAX_KEPT_BYTES:
             self.give_up(Why.TOO_LONG)

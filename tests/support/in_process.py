@@ -106,6 +106,7 @@ class InProcess:
         # a field that is as if it were not there; requests with one of these are refused
         self.ignores = ""
         self.refuses: tuple[str, ...] = ()
+        self.hangs = 0  # which request is never answered
         self.on_cut: Callable[[], None] = lambda: None
         self.sent: list[dict[str, Any]] = []
         self._tapes: dict[tuple[str, bytes], _Tape] = {}
@@ -114,6 +115,8 @@ class InProcess:
         self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
     ) -> _Answer:
         self.sent.append(json.loads(request.body))
+        if len(self.sent) == self.hangs:
+            await anyio.sleep_forever()
         asked = {name: it for name, it in self.sent[-1].items() if name != self.ignores}
         if any(name in asked for name in self.refuses):
             asked["max_tokens"] = -1

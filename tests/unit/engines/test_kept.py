@@ -46,6 +46,12 @@ def test_what_is_held_back_for_a_stop_string_moves_the_place_back() -> None:
     assert kept.said_after(kept.place) == b"f"
 
 
+def test_a_place_is_reached_when_what_follows_was_said() -> None:
+    kept = an_answer(("ab", b"1"), ("cd", b"2"), ("efgh", b"3,4"), hold=3)
+    assert (kept.place.tokens, kept.place.end) == (2, 7)
+    assert kept.said_after(kept.place) == b"h"
+
+
 def test_what_is_said_again_is_not_kept_twice() -> None:
     kept = an_answer(("a", b"1"), ("bc", b"2,3"))
     kept.go_on_from_ids()
@@ -132,3 +138,10 @@ def test_the_first_event_is_kept() -> None:
     kept.begin(b"two")
     assert kept.first == b"one"
     assert kept.prompt_tokens is None
+
+
+def test_reasoning_without_ids_is_only_known_of() -> None:
+    kept = Kept()
+    kept.add_reasoning(b"hm", b"")
+    assert kept.has_reasoning
+    assert kept.tokens == 0

@@ -174,3 +174,19 @@ def test_an_answer_that_has_all_its_tokens_is_closed(operation: Operation, usage
     assert ("delta" in told[0]["choices"][0]) is (operation is Operation.CHAT)
     counts = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
     assert [one["usage"] for one in told[1:]] == ([counts] if usage else [])
+
+
+def test_where_the_engine_tells_no_ids_the_prompt_is_what_was_not_said() -> None:
+    kept = Kept()
+    kept.begin(FIRST)
+    for piece in (b"so", b" far"):
+        kept.add(piece, b"")
+    ask = an_ask()
+    found = leg.text(ask, kept, 0, {}, continues=True)
+    assert isinstance(found, Leg)
+    stream = ResumedStream(
+        VllmAdapter().stream(found.ask, Shown("m", "ours", 3), kept), ask, found, kept
+    )
+    stream.event(event(choices=[{"index": 0, "delta": {"reasoning": "hm"}}]))
+    stream.event(event(choices=[], usage={"prompt_tokens": 9, "completion_tokens": 3}))
+    assert stream.usage == Usage(7, 5)

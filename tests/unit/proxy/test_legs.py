@@ -73,7 +73,7 @@ class Fleet:
     def __init__(self, engine: Any = "vllm", *, replicas: int = 3, **more: Any) -> None:
         options = EngineOptions(engine=engine, unicode=more.pop("unicode", True))
         self.upstream = InProcess(options)
-        self.leaves = False
+        self.leaves = 0
         self.clock = FakeClock()
         self.lines = bytearray()
         self.metrics = Metrics()
@@ -113,8 +113,15 @@ class Fleet:
         body = {"model": "m", "stream": True, "max_tokens": 24, "temperature": 0} | asked | fields
         operation = Operation.CHAT if chat else Operation.COMPLETION
         client = FakeClient()
-        if self.leaves:
-            self.upstream.on_cut = client.abort
+        broken = 0
+
+        def cut() -> None:
+            nonlocal broken
+            broken += 1
+            if broken == self.leaves:
+                client.abort()
+
+        self.upstream.on_cut = cut
         raw = json.dumps(body).encode()
         call = Call(operation, OpenAiDialect(), raw, "id-1", self.clock.now_s())
         with anyio.fail_after(10):
@@ -306,8 +313,24 @@ async def test_what_the_client_sees_is_byte_for_byte_what_it_saw_without() -> No
     assert await kept.raw() == await plain.raw()
 
 
+async def test_a_client_that_leaves_meanwhile_is_left_alone() -> None:
+    fleet = Fleet()
+    fleet.leaves = 2
+    await fleet.stream(2000, 1200)
+    assert len(fleet.upstream.sent) == 2
+    assert fleet.line["outcome"] == "client_gone" or fleet.line["resumes"] == 1
+
+
+async def test_a_deadline_ends_it() -> None:
+    fleet = Fleet(timeouts={"total_s": 0.05})
+    fleet.upstream.hangs = 2
+    it = await fleet.stream(2000)
+    assert it.error is not None
+    assert it.error["code"] == "deadline_exceeded"
+
+
 async def test_a_client_that_is_gone_is_not_gone_on_for() -> None:
     fleet = Fleet()
-    fleet.leaves = True
+    fleet.leaves = 1
     await fleet.stream(2000)
     assert len(fleet.upstream.sent) == 1
