@@ -149,7 +149,10 @@ class Kept:
             return
         self.events += 1
         if text:
-            size = len(text) if text.isascii() else len(text.decode())
+            size = _characters(text)
+            if size is None:
+                self.give_up(Why.UNREADABLE)
+                return
             unsaid = self._unsaid(text) if self._expected else text
             if unsaid is None:
                 self.diverged = True
@@ -246,3 +249,13 @@ class Kept:
     def _bound(self) -> None:
         if len(self.text) + len(self.ids) > MAX_KEPT_BYTES:
             self.give_up(Why.TOO_LONG)
+
+
+def _characters(text: bytes) -> int | None:
+    """None: an engine has sent what is no text. It is passed on, but nobody can go on with it."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.decode())
+    except UnicodeDecodeError:
+        return None

@@ -22,6 +22,8 @@ _NEVER: Final = frozenset(
         "suffix",
         "prompt_embeds",
         "truncate_prompt_tokens",
+        "kv_transfer_params",
+        "ec_transfer_params",
         "include_stop_str_in_output",
     )
 )

@@ -145,3 +145,9 @@ def test_reasoning_without_ids_is_only_known_of() -> None:
     kept.add_reasoning(b"hm", b"")
     assert kept.has_reasoning
     assert kept.tokens == 0
+
+
+def test_bytes_that_are_no_text_end_the_keeping() -> None:
+    kept = an_answer(("a", b"1"))
+    kept.add(b"\xff", b"2")
+    assert kept.why is Why.UNREADABLE

@@ -45,6 +45,7 @@ def asked(found: Leg | Why) -> dict[str, Any]:
         ({"echo": False}, None),
         ({"use_beam_search": True}, Why.PARAMETER),
         ({"prompt_logprobs": 1}, Why.PARAMETER),
+        ({"kv_transfer_params": {"do_remote_prefill": True}}, Why.PARAMETER),
         ({"guided_regex": "a+"}, Why.STRUCTURED),
         ({"structured_outputs": {"json": {}}}, Why.STRUCTURED),
         ({"structured_outputs": None}, None),
