@@ -5,13 +5,15 @@ words: its errors into ours, its streams and bodies into what a client of OpenAI
 also knows where the engine tells how it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 import msgspec
 
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg, Way
 from gateway.errors import GatewayError
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.http import UpstreamRequest
@@ -50,11 +52,19 @@ class AnswerStream(Protocol):
     end without a finish); what `event` returned until then is good.
     """
 
-    usage: Usage | None
-    finish_reason: str | None
     failure: GatewayError | None
-    content_events: int
-    is_complete: bool
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def finish_reason(self) -> str | None: ...
+
+    @property
+    def content_events(self) -> int: ...
+
+    @property
+    def is_complete(self) -> bool: ...
 
     def event(self, event: bytes) -> bytes | None:
         """The bytes for the client in place of this event; None when it gets nothing."""
@@ -102,8 +112,25 @@ class EngineAdapter(Protocol):
     models_path: ClassVar[str | None]
     load_path: ClassVar[str | None]
 
-    def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
-        """The engine's request for this call. Raises InvalidRequest for what it cannot do."""
+    def prepare(
+        self, ask: Ask, served: Served, request_id: str, kept: Kept | None = None
+    ) -> UpstreamRequest:
+        """The engine's request for this call. Raises InvalidRequest for what it cannot do.
+
+        `kept`: the answer is to be kept, so what a resume needs is asked for.
+        """
+        ...
+
+    def hindrance(self, ask: Ask) -> Why | None:
+        """Why an answer to this call could never be resumed; None: it may be possible."""
+        ...
+
+    def keep(self, ask: Ask) -> Kept:
+        """What is kept of an answer that may be resumed, empty."""
+        ...
+
+    def next_leg(self, ask: Ask, kept: Kept, avoided: Collection[Way]) -> Leg | Why:
+        """How another engine of this kind goes on with an answer; not by the `avoided` ways."""
         ...
 
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
@@ -117,8 +144,8 @@ class EngineAdapter(Protocol):
         """
         ...
 
-    def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
-        """A fresh reader for one streamed answer."""
+    def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
+        """A fresh reader for one streamed answer, which it adds to what is `kept`."""
         ...
 
     def state(self, status: int, body: bytes) -> State:

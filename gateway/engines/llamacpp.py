@@ -7,15 +7,20 @@ Figures need its flag `--metrics`; without it the load is unknown and our own co
 Source: llama.cpp's server as it was recorded in tests/golden/transcripts.
 """
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from typing_extensions import override
 
+from gateway.engines import leg
 from gateway.engines.adapter import Load, State
-from gateway.engines.openai import OpenAiAdapter
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg, Way
+from gateway.engines.openai import OpenAiAdapter, is_set
 from gateway.engines.openai_errors import read_words, refused
 from gateway.engines.prometheus import Samples
 from gateway.errors import GatewayError
+from gateway.wire.ask import Ask
 
 _PROCESSING = "llamacpp:requests_processing"
 _DEFERRED = "llamacpp:requests_deferred"
@@ -27,6 +32,17 @@ class LlamaCppAdapter(OpenAiAdapter):
     kind: ClassVar[str] = "llamacpp"
     health_path: ClassVar[str] = "/health"
     load_path: ClassVar[str | None] = "/metrics"
+
+    @override
+    def hindrance(self, ask: Ask) -> Why | None:
+        return Why.TOOLS if is_set(ask, "tools") else leg.hindrance(ask)
+
+    @override
+    def next_leg(self, ask: Ask, kept: Kept, avoided: Collection[Way]) -> Leg | Why:
+        if Way.TEXT in avoided:
+            return Why.NO_WAY
+        # a last message of the assistant is the beginning of the answer, unasked
+        return leg.text(ask, kept, leg.trimmed(ask, kept), {}, continues=True)
 
     @override
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:

@@ -1,6 +1,6 @@
 """Any server that speaks OpenAI's API as it is written. The other adapters start from here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import ClassVar
@@ -16,6 +16,8 @@ from gateway.engines.adapter import (
     Shown,
     State,
 )
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg, Way
 from gateway.engines.openai_errors import (
     name_failure,
     read_error_field,
@@ -54,8 +56,12 @@ class OpenAiAdapter:
     load_path: ClassVar[str | None] = None
     finish_reasons: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
-    def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
+    def prepare(
+        self, ask: Ask, served: Served, request_id: str, kept: Kept | None = None
+    ) -> UpstreamRequest:
         changes = self.changes(ask)
+        if kept is not None and kept.with_ids:
+            changes["return_token_ids"] = TRUE
         changes["model"] = encode_string(served.model)
         return post(PATHS[ask.operation], ask.edited(changes), served, request_id)
 
@@ -68,6 +74,15 @@ class OpenAiAdapter:
             return {"stream_options": _WITH_USAGE}
         given = _options.decode(options) or {}
         return {"stream_options": msgspec.Raw(msgspec.json.encode(given | {"include_usage": TRUE}))}
+
+    def hindrance(self, ask: Ask) -> Why | None:
+        return Why.ENGINE
+
+    def keep(self, ask: Ask) -> Kept:
+        return Kept()
+
+    def next_leg(self, ask: Ask, kept: Kept, avoided: Collection[Way]) -> Leg | Why:
+        return Why.ENGINE
 
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
         return name_failure(read_words(body), status, retry_after_s(retry_after))
@@ -98,8 +113,8 @@ class OpenAiAdapter:
         reason = summary.choices[0].finish_reason if summary.choices else None
         return Answer(body, read_usage(summary.usage), reason)
 
-    def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
-        return OpenAiStream(ask, shown, self.error_event, self.finish_reasons)
+    def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
+        return OpenAiStream(ask, shown, self.error_event, self.finish_reasons, kept)
 
     def error_event(self, error: bytes) -> GatewayError:
         """The failure that the `error` field of an event or a 200 body names."""

@@ -42,6 +42,8 @@ class Choice(msgspec.Struct):
     delta: Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    token_ids: msgspec.Raw = ABSENT
+    prompt_token_ids: msgspec.Raw = ABSENT
 
 
 class Chunk(msgspec.Struct):
@@ -51,6 +53,7 @@ class Chunk(msgspec.Struct):
     choices: list[Choice] = []
     usage: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
+    prompt_token_ids: msgspec.Raw = ABSENT
 
 
 class Listed(msgspec.Struct):

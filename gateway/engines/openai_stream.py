@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.engines.adapter import Shown
+from gateway.engines.keep import IDS, NO_IDS, is_given, keep
+from gateway.engines.kept import Kept, Why
 from gateway.engines.openai_shapes import ABSENT, Choice, Chunk, read_chunk
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, encode_string
@@ -30,7 +32,12 @@ class OpenAiStream:
     """
 
     def __init__(
-        self, ask: Ask, shown: Shown, read_error: ReadError, finish_reasons: Mapping[str, str]
+        self,
+        ask: Ask,
+        shown: Shown,
+        read_error: ReadError,
+        finish_reasons: Mapping[str, str],
+        kept: Kept | None = None,
     ) -> None:
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
@@ -45,11 +52,14 @@ class OpenAiStream:
         self._is_done = False
         self._has_final_usage = False
         self._likeness: Likeness | None = None
+        self._kept = kept
 
     def event(self, event: bytes) -> bytes | None:
         likeness = self._likeness
         if likeness is not None and (shown := likeness.shown(event)):
             self.content_events += 1
+            if self._kept is not None:
+                self._kept.add(likeness.text, likeness.ids)
             return shown
         data: bytes | None
         if event.startswith(b"data: {"):
@@ -83,6 +93,8 @@ class OpenAiStream:
                 self._has_final_usage = True
                 if not self._shows_usage:
                     return None
+        if self._kept is not None:
+            event = keep(self._kept, chunk, event)
         reworded = False
         for choice in chunk.choices:
             has_content = _has_content(choice)
@@ -92,7 +104,7 @@ class OpenAiStream:
                 self._unfinished.add(choice.index)
                 if has_content and len(chunk.choices) == 1:
                     text = choice.text if choice.delta is None else choice.delta.content
-                    self._likeness = Likeness.of(event, text or "", self._as_shown(chunk))
+                    self._likeness = self._likeness_of(event, text or "", chunk)
             elif reason == "abort":
                 self.failure = StreamBroken("the engine stopped before the answer was complete")
                 return None
@@ -101,7 +113,17 @@ class OpenAiStream:
                 self.finish_reason = self._finish_reasons.get(reason, reason)
                 self._unfinished.discard(choice.index)
         event = self._as_shown(chunk)(event)
+        if self._kept is not None and chunk.choices:
+            self._kept.begin(event)
         return self._reworded(event) if reworded else event
+
+    def _likeness_of(self, event: bytes, text: str, chunk: Chunk) -> "Likeness | None":
+        kept = self._kept
+        if kept is None or not kept.with_ids:
+            return Likeness.of(event, text, self._as_shown(chunk))
+        if not kept.hides_ids or event.count(NO_IDS) != 1:
+            return None  # the ids are the client's, and differ in every event
+        return Likeness.of(event, text, self._as_shown(chunk), hides_ids=True)
 
     def _done(self, event: bytes) -> bytes | None:
         # the usage chunk comes after the last token, so it proves as much as a finish reason
@@ -115,6 +137,8 @@ class OpenAiStream:
     def _unreadable(self, event: bytes) -> bytes:
         """Relay what we do not understand, and count it: it may be content."""
         self.content_events += 1
+        if self._kept is not None:
+            self._kept.give_up(Why.UNREADABLE)
         return event
 
     def _as_shown(self, chunk: Chunk) -> Callable[[bytes], bytes]:
@@ -151,28 +175,47 @@ class Likeness:
     """A content event, and how another looks that differs from it in nothing but the text.
 
     Most events of a stream do, so most need no parsing: when all bytes around the text are the
-    same, and the text holds no quote and no backslash, the JSON around it is the same too.
+    same, and the text holds no quote and no backslash, the JSON around it is the same too. Where
+    token ids were asked for and the client did not, they differ as well: `text` and `ids` are
+    those of the event that was looked at last.
     """
 
-    __slots__ = ("_after", "_before", "_shown_after", "_shown_before", "_text_from", "_text_to")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_between",
+        "_is_as_sent",
+        "_shown_after",
+        "_shown_before",
+        "_text_from",
+        "_text_to",
+        "ids",
+        "text",
+    )
 
-    def __init__(self, before: bytes, after: bytes, shown: bytes) -> None:
-        """`shown` is `before + after` as the client gets to see it."""
+    def __init__(
+        self, before: bytes, between: bytes, after: bytes, shown_before: bytes, shown_after: bytes
+    ) -> None:
+        """The text stands after `before`; ids, where there are any, after `between`."""
+        self.text = b""
+        self.ids = b""
         self._before = before
+        self._between = between
         self._after = after
         self._text_from = len(before)
         self._text_to = -len(after)
-        self._shown_before: bytes | None = None
-        self._shown_after = after
-        if shown != before + after:
-            if shown.endswith(after):
-                self._shown_before = shown[: -len(after)]
-            else:
-                self._shown_before, self._shown_after = before, shown[len(before) :]
+        self._shown_before = shown_before
+        self._shown_after = shown_after
+        self._is_as_sent = not between and shown_before == before and shown_after == after
 
     @classmethod
-    def of(cls, event: bytes, text: str, show: Callable[[bytes], bytes]) -> "Likeness | None":
-        """None when the text cannot be told apart from the rest for certain."""
+    def of(
+        cls, event: bytes, text: str, show: Callable[[bytes], bytes], *, hides_ids: bool = False
+    ) -> "Likeness | None":
+        """None when the text cannot be told apart from the rest for certain.
+
+        `hides_ids`: the engine's own events have ids in place of the null in this one.
+        """
         for key in (b'"content":"', b'"text":"'):
             if event.count(key) != 1:
                 continue
@@ -181,8 +224,17 @@ class Likeness:
             if text and event[start:end] == text.encode() and b"\\" not in event[start:end]:
                 before, after = event[:start], event[end:]
                 shown = show(before + after)
-                if shown.endswith(after) or shown.startswith(before):
-                    return cls(before, after, shown)
+                if shown.endswith(after):
+                    shown_before, shown_after = shown[: -len(after)], after
+                elif shown.startswith(before):
+                    shown_before, shown_after = before, shown[len(before) :]
+                else:
+                    continue
+                between = b""
+                if hides_ids:
+                    between, _, after = after.partition(NO_IDS)
+                    between, after = between + IDS + b"[", b"]" + after
+                return cls(before, between, after, shown_before, shown_after)
         return None
 
     def shown(self, event: bytes) -> bytes | None:
@@ -190,9 +242,15 @@ class Likeness:
         if not event.startswith(self._before) or not event.endswith(self._after):
             return None
         text = event[self._text_from : self._text_to]
+        if self._between:
+            text, _, ids = text.partition(self._between)
+            if not ids.replace(b",", b"").isdigit():
+                return None
+            self.ids = ids
         if not text or b'"' in text or b"\\" in text:
             return None
-        if self._shown_before is None:
+        self.text = text
+        if self._is_as_sent:
             return event
         return self._shown_before + text + self._shown_after
 
@@ -209,8 +267,3 @@ def _has_content(choice: Choice) -> bool:
     return bool(
         delta.content or delta.reasoning or delta.reasoning_content or is_given(delta.tool_calls)
     )
-
-
-def is_given(value: msgspec.Raw) -> bool:
-    """Whether a raw field was there and not null."""
-    return value is not ABSENT and bytes(value) not in (b"", b"null")

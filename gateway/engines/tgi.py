@@ -7,13 +7,17 @@ passes through; tokens are counted from its headers and from the details of the 
 Source: TGI 3.3.7, router/src/{lib,server,chat}.rs.
 """
 
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import ClassVar
 
 import msgspec
 from typing_extensions import override
 
+from gateway.engines import leg
 from gateway.engines.adapter import Answer, AnswerStream, Load, ReadHeader, Served, Shown, State
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg, Way
 from gateway.engines.openai import OpenAiAdapter, is_set, post
 from gateway.engines.openai_errors import name_failure, read_error_field, read_words
 from gateway.engines.prometheus import Samples
@@ -52,9 +56,11 @@ class TgiAdapter(OpenAiAdapter):
     finish_reasons = MappingProxyType({"eos_token": "stop", "stop_sequence": "stop"})
 
     @override
-    def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
+    def prepare(
+        self, ask: Ask, served: Served, request_id: str, kept: Kept | None = None
+    ) -> UpstreamRequest:
         if ask.operation is not Operation.GENERATE:
-            return super().prepare(ask, Served(_MODEL, served.api_key), request_id)
+            return super().prepare(ask, Served(_MODEL, served.api_key), request_id, kept)
         changes: dict[str, msgspec.Raw | None] = {"model": None, "stream": None}
         if ask.stream:
             changes["parameters"] = _with_details(ask)
@@ -107,10 +113,23 @@ class TgiAdapter(OpenAiAdapter):
         return Answer(body, _usage(header), reason)
 
     @override
-    def stream(self, ask: Ask, shown: Shown) -> AnswerStream:
+    def hindrance(self, ask: Ask) -> Why | None:
+        return Why.TOOLS if is_set(ask, "tools") else leg.hindrance(ask)
+
+    @override
+    def next_leg(self, ask: Ask, kept: Kept, avoided: Collection[Way]) -> Leg | Why:
+        if Way.TEXT in avoided:
+            return Why.NO_WAY
+        # it shows the beginning of a stop string before it knows
+        begun = leg.begun_stop(kept.text.decode(), leg.stops_of(ask))
+        repeated = max(begun, leg.trimmed(ask, kept))
+        return leg.text(ask, kept, repeated, {}, continues=True)
+
+    @override
+    def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
         if ask.operation is Operation.GENERATE:
             return TgiNativeStream(self.native_error, shows_details=_asks_for_details(ask))
-        return TgiStream(ask, shown, self.error_event, self.finish_reasons)
+        return TgiStream(ask, shown, self.error_event, self.finish_reasons, kept)
 
     def native_error(self, event: bytes) -> GatewayError:
         """The failure in an error event of TGI's own API."""

@@ -11,6 +11,7 @@ import msgspec
 from typing_extensions import override
 
 from gateway.engines.adapter import Shown
+from gateway.engines.kept import Kept
 from gateway.engines.openai_shapes import Chunk
 from gateway.engines.openai_stream import OpenAiStream, ReadError
 from gateway.engines.tgi_shapes import read_event
@@ -28,9 +29,14 @@ class TgiStream(OpenAiStream):
     """TGI's chat completions and completions."""
 
     def __init__(
-        self, ask: Ask, shown: Shown, read_error: ReadError, finish_reasons: Mapping[str, str]
+        self,
+        ask: Ask,
+        shown: Shown,
+        read_error: ReadError,
+        finish_reasons: Mapping[str, str],
+        kept: Kept | None = None,
     ) -> None:
-        super().__init__(ask, shown, read_error, finish_reasons)
+        super().__init__(ask, shown, read_error, finish_reasons, kept)
         self._owes_role = ask.operation is Operation.CHAT
 
     @override

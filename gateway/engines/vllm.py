@@ -8,19 +8,22 @@ versions name some metrics otherwise. The `guided_*` fields of old are ignored i
 Source: vLLM 0.32 on the wire; metric names of 0.9 to 0.33.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
 import msgspec
 from typing_extensions import override
 
+from gateway.engines import leg
 from gateway.engines.adapter import Load
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg, Way
 from gateway.engines.openai import PATH_OF_MODELS, OpenAiAdapter, is_set
 from gateway.engines.openai_errors import read_words
 from gateway.engines.prometheus import Samples
 from gateway.errors import EngineRefused, GatewayError
-from gateway.wire.ask import Ask
+from gateway.wire.ask import TRUE, Ask
 
 _GUIDED: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +33,9 @@ _GUIDED: Mapping[str, str] = MappingProxyType(
         "guided_grammar": "grammar",
         "guided_whitespace_pattern": "whitespace_pattern",
     }
+)
+_CONTINUES: Mapping[str, msgspec.Raw] = MappingProxyType(
+    {"continue_final_message": TRUE, "add_generation_prompt": msgspec.Raw(b"false")}
 )
 _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
@@ -59,6 +65,30 @@ class VllmAdapter(OpenAiAdapter):
         return changes
 
     @override
+    def hindrance(self, ask: Ask) -> Why | None:
+        return leg.hindrance(ask)
+
+    @override
+    def keep(self, ask: Ask) -> Kept:
+        asked = bytes(ask.fields.get("return_token_ids", b"null"))
+        # it shows nothing that may yet turn out to begin a stop string
+        hold = max(0, leg.longest_stop(ask) - 1)
+        return Kept(with_ids=True, hides_ids=asked != b"true", hold=hold)
+
+    @override
+    def next_leg(self, ask: Ask, kept: Kept, avoided: Collection[Way]) -> Leg | Why:
+        why = Why.NO_WAY
+        for way, ids in ((Way.CHAT_IDS, leg.chat_ids), (Way.COMPLETION_IDS, leg.completion_ids)):
+            if way not in avoided:
+                found = ids(ask, kept)
+                if isinstance(found, Leg):
+                    return found
+                why = found
+        if Way.TEXT in avoided or not kept.hides_ids:
+            return why
+        return leg.text(ask, kept, leg.trimmed(ask, kept), _CONTINUES, continues=_continues(ask))
+
+    @override
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:
         if status == 404 and not read_words(body).message:
             # a route that this model's task does not have: FastAPI's own {"detail": "Not Found"}
@@ -78,6 +108,10 @@ class VllmAdapter(OpenAiAdapter):
                 for labels, value in samples.labels(_SLEEP)
             ),
         )
+
+
+def _continues(ask: Ask) -> bool:
+    return bytes(ask.fields.get("continue_final_message", b"false")) == b"true"
 
 
 def _kv_cache_tokens(samples: Samples) -> int | None:

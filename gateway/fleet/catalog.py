@@ -51,6 +51,7 @@ class Variant:
     hedging: Hedging | None = None
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
+    resume: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ class _Compiler:
             hedging=model.hedging,
             limits=given.limits,
             model_limits=model.limits,
+            resume=model.resume,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:

@@ -20,6 +20,7 @@ from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:
+    from gateway.engines.kept import Kept
     from gateway.limits.limiter import Reservation
     from gateway.wire.usage import Usage
 
@@ -51,6 +52,7 @@ class Account:
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
     `tried` is the lease of the last try, released or not.
+    `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
     __slots__ = (
@@ -64,8 +66,11 @@ class Account:
         "finish_reason",
         "first_content_s",
         "hedge",
+        "kept",
         "output_tokens",
         "reservation",
+        "resume_refused",
+        "resumes",
         "retry_refused",
         "route",
         "stream",
@@ -88,6 +93,9 @@ class Account:
         self.output_tokens = 0
         self.reservation: Reservation | None = None
         self.retry_refused: Stop | None = None
+        self.kept: Kept | None = None
+        self.resume_refused: str | None = None
+        self.resumes = 0
         self.route = _NO_ROUTE
         self.stream = False
         self.usage: Usage | None = None
@@ -160,6 +168,10 @@ class Bookkeeper:
         if failure is not None and loser.tried is not None:
             self._fleet.observed(loser.tried, failure, self._clock.now_s())
 
+    def resumed(self, account: Account, outcome: str) -> None:
+        """A stream broke after content; `outcome`: how it went on, or why it did not."""
+        self._metrics.resumes.cell(*account.route, outcome).add()
+
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
         now_s = self._clock.now_s()
@@ -206,6 +218,9 @@ class Bookkeeper:
         )
         if account.hedge is not None:
             line.hedge = account.hedge.value
+        if account.resumes:
+            line.resumes = account.resumes
+        line.resume_refused = account.resume_refused
         if failure is not None:
             line.error_code = failure.code
             line.error_source = failure.source.value

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.config.models import Timeouts
-from gateway.engines.adapter import EngineAdapter, Served, Shown
+from gateway.engines.adapter import AnswerStream, EngineAdapter, Served, Shown
+from gateway.engines.kept import Kept
+from gateway.engines.leg import Leg
+from gateway.engines.resumed_stream import ResumedStream
 from gateway.errors import (
     ClientGone,
     ConnectionLost,
@@ -72,11 +75,16 @@ class Attempts:
         state: ReplicaState,
         client: Client,
         account: Account,
+        leg: Leg | None = None,
     ) -> None:
+        """`leg`: go on with an answer that has begun, as it says, instead of beginning one."""
         variant = state.variant
-        request = adapter.prepare(
-            ask, Served(variant.served_model, variant.api_key), call.request_id
-        )
+        served = Served(variant.served_model, variant.api_key)
+        if leg is None:
+            account.kept = _kept(ask, adapter, state)
+            request = adapter.prepare(ask, served, call.request_id, account.kept)
+        else:
+            request = adapter.prepare(leg.ask, served, call.request_id)
         waits = variant.timeouts
         response = await self._upstream.send(
             state.replica.origin,
@@ -95,8 +103,15 @@ class Attempts:
             if account.reservation is not None:
                 head += account.reservation.headers
             if ask.stream:
+                stream = (
+                    adapter.stream(ask, shown, account.kept)
+                    if leg is None or account.kept is None
+                    else ResumedStream(
+                        adapter.stream(leg.ask, shown, account.kept), ask, leg, account.kept
+                    )
+                )
                 await self._stream(
-                    call, ask, adapter, shown, state, response, client, account, head
+                    call, ask, adapter, shown, stream, state, response, client, account, head
                 )
             else:
                 body = await response.read(self._bounds.max_answer_bytes)
@@ -118,6 +133,7 @@ class Attempts:
         ask: Ask,
         adapter: EngineAdapter,
         shown: Shown,
+        stream: AnswerStream,
         state: ReplicaState,
         response: UpstreamResponse,
         client: Client,
@@ -132,7 +148,7 @@ class Attempts:
         relay = Relay(
             client=client,
             dialect=call.dialect,
-            stream=adapter.stream(ask, shown),
+            stream=stream,
             head=(
                 *head,
                 (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -150,6 +166,8 @@ class Attempts:
             over.nudge()
 
         client.on_pressure(pause, response.resume)
+        if client.blocked_since_s is not None:
+            response.pause()
         try:
             response.deliver(relay)
             await self._watch(relay, over, client, state.variant.timeouts)
@@ -216,3 +234,11 @@ def _after_commit(failure: GatewayError) -> GatewayError:
     if isinstance(failure, ConnectionLost):
         return StreamBroken("the connection to the engine was lost in the middle of the answer")
     return failure
+
+
+def _kept(ask: Ask, adapter: EngineAdapter, state: ReplicaState) -> Kept | None:
+    """Where an answer can be resumed, what will be kept of it."""
+    variant = state.variant
+    if not ask.stream or not variant.resume or len(variant.replicas) < 2:
+        return None
+    return adapter.keep(ask) if adapter.hindrance(ask) is None else None

@@ -35,6 +35,7 @@ from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline
+from gateway.proxy.legs import Legs
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.routing.policy import RoutingPolicy
@@ -80,6 +81,14 @@ class Exchange:
         self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
         self._budgets: dict[str, RetryBudget] = {}
         self._resting = Resting()
+        self._legs = Legs(
+            fleet=fleet,
+            engines=engines,
+            policies=policies,
+            attempts=attempts,
+            books=books,
+            rng=rng,
+        )
 
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
@@ -128,30 +137,47 @@ class Exchange:
                 raise failure or NoReplica("no replica can take this call now")
             if failure is None:
                 self._budget(route[0].model).count_request(call.received_s)
-            lease = Lease(state)
-            account.attempt(lease)
-            try:
-                if state.variant.hedging is None:
-                    await self._attempts.run(
-                        call, ask, self._engines[state.variant.engine], state, client, account
-                    )
-                else:
-                    rival = partial(self._rival, route[0].model, state, tried)
-                    await self._hedged.run(call, ask, lease, client, account, rival)
-            except GatewayError as exc:
-                failure = exc
-            else:
+            failure = await self._failure_on(call, ask, route, state, tried, client, account)
+            if failure is None:
                 return
-            finally:
-                account.release()
             self._books.failed_attempt(account, failure)
             self._resting.failed(state, failure, self._clock.now_s())
+            if account.first_content_s is not None:
+                await self._legs.go_on(call, ask, state, client, account, failure)
+                return
             tried.append(state)
             if client.is_gone or self._pick(ask, route, tried, ()) is None:
                 raise failure
             wait_s = self._wait_before_retry_s(call, route[0], account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)
+
+    async def _failure_on(
+        self,
+        call: Call,
+        ask: Ask,
+        route: Route,
+        state: ReplicaState,
+        tried: list[ReplicaState],
+        client: Client,
+        account: Account,
+    ) -> GatewayError | None:
+        """How a try on this replica failed; None: it brought the answer."""
+        lease = Lease(state)
+        account.attempt(lease)
+        try:
+            if state.variant.hedging is None:
+                adapter = self._engines[state.variant.engine]
+                await self._attempts.run(call, ask, adapter, state, client, account)
+            else:
+                rival = partial(self._rival, route[0].model, state, tried)
+                await self._hedged.run(call, ask, lease, client, account, rival)
+        except GatewayError as failure:
+            return failure
+        else:
+            return None
+        finally:
+            account.release()
 
     def _wait_before_retry_s(
         self, call: Call, first: Variant, account: Account, failure: GatewayError

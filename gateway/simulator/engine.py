@@ -126,7 +126,8 @@ class SimulatedEngine:
             return None
         seed = self.options.seed + choice
         speaker = Speaker(prompt, seed=seed, unicode=self.options.unicode)
-        generation = Generation(work, speaker, stops)
+        holds_always = self.options.engine == "vllm"
+        generation = Generation(work, speaker, stops, holds_always=holds_always)
         self._generations[id(work)] = generation
         self._wake.set()
         return generation

@@ -29,10 +29,12 @@ class Step:
 class Generation:
     """A request in the scheduler and its answer. `abort` ends it from the engine's side."""
 
-    def __init__(self, work: Work, speaker: Speaker, stops: tuple[str, ...]) -> None:
+    def __init__(
+        self, work: Work, speaker: Speaker, stops: tuple[str, ...], *, holds_always: bool = False
+    ) -> None:
         self.work = work
         self._speaker = speaker
-        self._text = Detokenizer(stops)
+        self._text = Detokenizer(stops, holds_always=holds_always)
         self._steps: deque[Step] = deque()
         self._more = anyio.Event()
         self.is_over = False

@@ -153,6 +153,12 @@ class TgiFace(OpenAiFace):
         )
 
     @override
+    def rendered(self, messages: Sequence[Body], body: Body) -> str:
+        # an answer that it goes on with loses its last spaces
+        text = super().rendered(messages, body)
+        return text.rstrip() if self.continues(messages, body) else text
+
+    @override
     def continues(self, messages: Sequence[Body], body: Body) -> bool:
         return bool(messages) and messages[-1].get("role") == "assistant"
 

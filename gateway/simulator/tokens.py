@@ -34,25 +34,34 @@ def decode(tokens: Iterable[int]) -> str:
 
 
 class Detokenizer:
-    """Text as it grows, whole characters only, and nothing that may become a stop string."""
+    """Text as it grows, whole characters only, and nothing that may become a stop string.
 
-    def __init__(self, stops: tuple[str, ...] = ()) -> None:
+    `holds_always`: as much is held back as a stop string may need, whatever it says; that is
+    vLLM's way, while others look whether it begins one.
+    """
+
+    def __init__(self, stops: tuple[str, ...] = (), *, holds_always: bool = False) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = stops
+        self._always_held = max(map(len, stops), default=1) - 1 if holds_always else 0
+        self._whole = ""
         self._held = ""
         self.hit: str | None = None
 
     def feed(self, token: int, *, last: bool = False) -> str:
         """The text that may be shown now. `hit` is the stop string that ended it, if one did."""
-        self._held += self._decoder.decode(token_bytes(token), last)
+        self._whole += self._decoder.decode(token_bytes(token), last)
+        if self._decoder.getstate()[0]:
+            return ""  # engines wait until the text of all tokens is whole
+        self._held, self._whole = self._held + self._whole, ""
         for stop in self._stops:
             at = self._held.find(stop)
             if at >= 0:
                 self.hit = stop
                 shown, self._held = self._held[:at], ""
                 return shown
-        keep = 0 if last else max((_overlap(self._held, stop) for stop in self._stops), default=0)
-        cut = len(self._held) - keep
+        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
+        cut = len(self._held) if last else max(0, len(self._held) - max(keep, self._always_held))
         shown, self._held = self._held[:cut], self._held[cut:]
         return shown
 

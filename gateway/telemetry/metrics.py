@@ -126,6 +126,11 @@ class Metrics:
             "Second tries beside late calls: they answered first (`won`), or not.",
             ("model", "outcome"),
         )
+        self.resumes = new.counter(
+            "gateway_resumes",
+            "Streams that broke after content: the way they went on, or why they did not.",
+            (*ROUTE, "outcome"),
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",

@@ -33,3 +33,5 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     sdk_retry: str | None = None
     retry_refused: str | None = None
     hedge: str | None = None
+    resumes: int | None = None
+    resume_refused: str | None = None

@@ -30,9 +30,13 @@ class EventSplitter:
         self._carry = bytearray()
         self._at_start = True
         self._is_between_events = False
+        self._has_cr = False  # somewhere in what is held back
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The events completed by `piece`, oldest first. Raises EventTooLarge."""
+        if self._at_start:
+            piece = self._without_mark(piece)
+            self._is_between_events = not self._at_start
         # nearly always a piece is one whole event
         if self._is_between_events and b"\r" not in piece:
             if piece.find(b"\n\n") == len(piece) - 2 >= 0:
@@ -40,8 +44,6 @@ class EventSplitter:
             *events, rest = piece.split(b"\n\n")
             if not rest:
                 return [event + b"\n\n" for event in events]
-        elif self._at_start:
-            piece = self._without_mark(piece)
         return self._cut(piece)
 
     def rest(self) -> bytes:
@@ -61,16 +63,27 @@ class EventSplitter:
         # the blank line may begin in the last three bytes that were held back
         searched = max(0, len(self._carry) - 3)
         self._carry += piece
+        self._has_cr = self._has_cr or b"\r" in piece
         events: list[bytes] = []
         start = 0
-        while match := _END_OF_EVENT.search(self._carry, max(start, searched)):
-            events.append(bytes(self._carry[start : match.end()]))
-            start = match.end()
+        while (end := self._end_of_event(max(start, searched))) >= 0:
+            events.append(bytes(self._carry[start:end]))
+            start = end
         del self._carry[:start]
+        if not self._carry:
+            self._has_cr = False
         if len(self._carry) > self._max_event_bytes:
             raise EventTooLarge
         self._is_between_events = not self._carry and not self._at_start
         return events
+
+    def _end_of_event(self, start: int) -> int:
+        """Where the first event ends that does so behind `start`; -1 when none does."""
+        if not self._has_cr:
+            at = self._carry.find(b"\n\n", start)
+            return at if at < 0 else at + 2
+        match = _END_OF_EVENT.search(self._carry, start)
+        return match.end() if match else -1
 
 
 def event_data(event: bytes) -> bytes | None:

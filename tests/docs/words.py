@@ -94,6 +94,8 @@ FIELDS: dict[str, str] = {
     "cached_tokens": "Part of the tokens read that came from the engine's cache.",
     "body_bytes": "Size of the request body.",
     "trace_id": "The trace of the client's `traceparent`.",
+    "resumes": "How often a broken stream was taken up by another replica.",
+    "resume_refused": "Why a broken stream was not resumed (again): see [resume](resume.md).",
     "reason": "Why; of a bug, the id that the client saw; of a replica, see [health](health.md).",
     "state": "The condition of a replica: see [health](health.md).",
     "problems": "Everything that is wrong with the file.",

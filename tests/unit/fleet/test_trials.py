@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from gateway.engines import ENGINES
 from gateway.engines.adapter import EngineAdapter, Served
+from gateway.engines.kept import Kept
 from gateway.engines.vllm import VllmAdapter
 from gateway.errors import EngineFault
 from gateway.fleet.health import Condition
@@ -166,7 +167,9 @@ async def test_a_fault_of_an_adapter_is_logged_and_keeps_no_replica_out(
 ) -> None:
     class Faulty(VllmAdapter):
         @override
-        def prepare(self, ask: Ask, served: Served, request_id: str) -> UpstreamRequest:
+        def prepare(
+            self, ask: Ask, served: Served, request_id: str, kept: Kept | None = None
+        ) -> UpstreamRequest:
             raise KeyError(request_id)
 
     assert await due({"vllm": Faulty()}).run() is Condition.TRIAL

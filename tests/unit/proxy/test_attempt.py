@@ -200,3 +200,12 @@ async def test_the_end_of_the_body_is_waited_for_a_moment(monkeypatch: pytest.Mo
     bench = Bench(streamed(WORD, STOP, DONE, ends=False))
     await bench.run()
     assert bench.client.is_finished
+
+
+async def test_an_engine_is_not_read_for_a_client_that_is_slow_already() -> None:
+    bench = Bench(streamed(ROLE, WORD, STOP, DONE))
+    bench.client.block(bench.clock.now_s())
+    await bench.run()
+    assert bench.response.pressed == ["pause"]
+    bench.client.unblock()
+    assert bench.response.pressed == ["pause", "resume"]

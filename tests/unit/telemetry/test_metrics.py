@@ -21,6 +21,7 @@ NAMES = {
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
     "gateway_retries_refused": ("counter", {"model", "reason"}),
     "gateway_hedges": ("counter", {"model", "outcome"}),
+    "gateway_resumes": ("counter", {*ROUTE, "outcome"}),
     "gateway_tokens": ("counter", {*ROUTE, "type"}),
     "gateway_config_reloads": ("counter", {"result"}),
     "gateway_replica_transitions": ("counter", {*ROUTE, "state", "reason"}),
@@ -75,6 +76,7 @@ def used() -> Metrics:
     metrics.attempts.cell(*A_ROUTE, "ok")
     metrics.retries_refused.cell("m", "budget")
     metrics.hedges.cell("m", "won")
+    metrics.resumes.cell(*A_ROUTE, "chat_ids")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")

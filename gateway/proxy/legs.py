@@ -1,0 +1,142 @@
+"""Go on with a broken stream on other replicas of the same variant.
+
+The client's answer has begun, so whatever is done here it must see as one stream. The failure
+that broke it is raised again when there is no way on.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gateway.engines.adapter import EngineAdapter
+from gateway.engines.kept import Kept, Why
+from gateway.engines.leg import Leg
+from gateway.engines.resumed_stream import closing, usage_so_far
+from gateway.errors import EngineRefused, GatewayError
+from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.attempt import Attempts
+from gateway.proxy.call import Call
+from gateway.proxy.client import Client
+from gateway.proxy.relay import event_by_event
+from gateway.proxy.resume import decide, is_the_engines
+from gateway.routing.policy import RoutingPolicy
+from gateway.wire.ask import Ask
+
+if TYPE_CHECKING:
+    from gateway.engines.leg import Way
+
+
+class Legs:
+    """Resumes answers; holds what all of them need."""
+
+    def __init__(
+        self,
+        *,
+        fleet: FleetState,
+        engines: Mapping[str, EngineAdapter],
+        policies: Mapping[str, RoutingPolicy],
+        attempts: Attempts,
+        books: Bookkeeper,
+        rng: random.Random,
+    ) -> None:
+        self._fleet = fleet
+        self._engines = engines
+        self._policies = policies
+        self._attempts = attempts
+        self._books = books
+        self._rng = rng
+
+    async def go_on(
+        self,
+        call: Call,
+        ask: Ask,
+        broken: ReplicaState,
+        client: Client,
+        account: Account,
+        failure: GatewayError,
+    ) -> None:
+        """Bring the rest of the answer to the client. Raises `failure` when that cannot be."""
+        adapter = self._engines[broken.variant.engine]
+        kept = account.kept
+        if client.is_gone:
+            raise failure
+        if kept is None:
+            self._refused(account, _hindrance(ask, adapter, broken))
+            raise failure
+        tried = [broken]
+        avoided: list[Way] = []
+        while not client.is_gone:
+            leg = decide(ask, adapter, kept, failure, resumes=account.resumes, avoided=avoided)
+            if isinstance(leg, Why):
+                self._refused(account, leg)
+                break
+            if leg.remaining == 0:
+                self._close(call, ask, client, account, kept)
+                return
+            state = self._pick(tried)
+            if state is None:
+                self._refused(account, Why.NO_REPLICA)
+                break
+            broke = await self._broke(call, ask, leg, state, client, account)
+            if broke is None:
+                return
+            if kept.diverged or isinstance(broke, EngineRefused):
+                avoided.append(leg.way)  # the replica is well, and may understand another way
+            elif is_the_engines(broke):
+                tried.append(state)
+            else:
+                raise broke
+        raise failure
+
+    async def _broke(
+        self,
+        call: Call,
+        ask: Ask,
+        leg: Leg,
+        state: ReplicaState,
+        client: Client,
+        account: Account,
+    ) -> GatewayError | None:
+        """How this leg broke; None: it brought the answer to its end."""
+        account.resumes += 1
+        account.attempt(Lease(state))
+        try:
+            adapter = self._engines[state.variant.engine]
+            await self._attempts.run(call, ask, adapter, state, client, account, leg)
+        except GatewayError as broke:
+            self._books.failed_attempt(account, broke)
+            return broke
+        else:
+            self._books.resumed(account, leg.way.value)
+            return None
+        finally:
+            account.release()
+
+    def _pick(self, tried: list[ReplicaState]) -> ReplicaState | None:
+        """Another replica of the same variant: only those are sure to speak the same tokens."""
+        variant = tried[0].variant
+        for only_usable in (True, False):
+            if states := self._fleet.candidates(variant, tried, only_usable=only_usable):
+                return self._policies[variant.policy].pick(states, self._rng)
+        return None
+
+    def _refused(self, account: Account, why: Why) -> None:
+        account.resume_refused = why.value
+        self._books.resumed(account, why.value)
+
+    def _close(self, call: Call, ask: Ask, client: Client, account: Account, kept: Kept) -> None:
+        """Nothing was missing but the end."""
+        end = closing(ask, kept)
+        client.write(end if call.dialect.is_verbatim else event_by_event(call.dialect.event)(end))
+        client.finish()
+        account.finish_reason = "length"
+        account.usage = usage_so_far(kept)
+        self._books.resumed(account, "closed")
+
+
+def _hindrance(ask: Ask, adapter: EngineAdapter, broken: ReplicaState) -> Why:
+    """Why nothing was kept."""
+    if not broken.variant.resume:
+        return Why.OFF
+    return adapter.hindrance(ask) or Why.NO_REPLICA
