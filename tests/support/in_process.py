@@ -16,7 +16,6 @@ import anyio.lowlevel
 import msgspec
 from typing_extensions import override
 
-from gateway.clock import SystemClock
 from gateway.errors import ConnectionLost
 from gateway.proxy.upstream.protocol import BodySink
 from gateway.simulator.engine import SimulatedEngine
@@ -24,6 +23,7 @@ from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import FACES
 from gateway.simulator.server import Request, Wire
 from gateway.wire.http import Origin, UpstreamRequest
+from tests.support.fake_clock import FakeClock
 
 
 class _Tape(Wire):
@@ -144,7 +144,7 @@ class InProcess:
 
 
 async def _recorded(options: EngineOptions, request: UpstreamRequest) -> _Tape:
-    engine = SimulatedEngine(options, SystemClock(), random.Random(0))
+    engine = SimulatedEngine(options, FakeClock(), random.Random(0))
     face = FACES[options.engine](engine)
     headers = {name.decode(): value.decode() for name, value in (*request.headers, *request.fixed)}
     tape = _Tape()
