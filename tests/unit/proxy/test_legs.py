@@ -87,7 +87,7 @@ class Fleet:
             policies={name: new() for name, new in POLICIES.items()},
             attempts=Attempts(self.upstream, self.metrics, self.clock, StreamBounds()),
             books=books,
-            retries=RetryRules(max_attempts=3, backoff_s=0.0),
+            retries=RetryRules(max_attempts=3, backoff_s=0.0, budget_floor=10**6),
             limiter=Limiter(MemoryStore(self.clock), self.metrics, self.clock),
             clock=self.clock,
             rng=random.Random(0),
