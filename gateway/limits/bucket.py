@@ -79,12 +79,6 @@ class Bucket:
         self.capacity_us = self.interval_us * burst
 
 
-def over_us(bucket: Bucket, lack_us: float, cost: float) -> float:
-    """How long to wait until a bucket has `cost` units; 0 when it has them now."""
-    over = lack_us + cost * bucket.interval_us - bucket.capacity_us
-    return over if over > ROUNDING_US else 0.0
-
-
 def lack_after_us(bucket: Bucket, lack_us: float, units: float) -> float:
     """The lack once `units` are taken (or, negative, returned) without being asked.
 

@@ -56,10 +56,11 @@ class MemoryStore:
             if lack_us < 0.0:
                 lack_us = 0.0
             lacks.append(lack_us)
+            counted = cost
             if shares != 1:
                 # a share may be smaller than a request, which a full bucket must serve all the same
-                cost = min(cost * shares, max(cost, bucket.burst))  # noqa: PLW2901
-            over = lack_us + cost * bucket.interval_us - bucket.capacity_us
+                counted = min(cost * shares, max(cost, bucket.burst))
+            over = lack_us + counted * bucket.interval_us - bucket.capacity_us
             if over > wait_us and over > ROUNDING_US:
                 index, wait_us = number, over
         if index >= 0 and not is_forced:

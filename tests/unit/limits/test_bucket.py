@@ -10,13 +10,23 @@ from gateway.limits.bucket import (
     Scope,
     lack_after_us,
     left,
-    over_us,
 )
+from gateway.limits.memory_store import MemoryStore
 from gateway.limits.rules import buckets_for
+from gateway.limits.store import Refusal
+from tests.support.fake_clock import FakeClock
 
 
 def a_bucket(limit: int = 60, burst: int = 10) -> Bucket:
     return Bucket(Scope.KEY, "k", "requests_per_minute", Measure.REQUESTS, limit, 60, burst)
+
+
+def over_us(bucket: Bucket, lack_us: float, cost: float) -> float:
+    """How long a store lets wait for `cost`; 0 when there is enough."""
+    store = MemoryStore(FakeClock(0.0))
+    store.begin([(bucket, lack_us)], [])
+    verdict = store.decide(((bucket, cost),))
+    return verdict.wait_us if isinstance(verdict, Refusal) else 0.0
 
 
 (SLOTS,) = buckets_for(Scope.KEY, "k", Rates(concurrent_requests=3))
