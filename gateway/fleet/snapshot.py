@@ -1,5 +1,6 @@
 """What a routing policy sees of a replica: figures of one moment, not to be changed."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -7,7 +8,8 @@ class ReplicaView(Protocol):
     """One replica that may be picked.
 
     `load` is requests there, our own and those of others; `turns` how often it was picked,
-    divided by its weight; `kv_cache_used_ratio` 0 to 1, None when unknown.
+    divided by its weight; `kv_cache_used_ratio` 0 to 1, None when unknown. `prefilling`: blocks of
+    prompts that it has yet to compute; `seed`: a number of its own, the same in every process.
     """
 
     @property
@@ -27,3 +29,13 @@ class ReplicaView(Protocol):
 
     @property
     def kv_cache_used_ratio(self) -> float | None: ...
+
+    @property
+    def prefilling(self) -> float: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def known_blocks(self, blocks: Sequence[int]) -> int:
+        """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
+        ...

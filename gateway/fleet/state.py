@@ -4,6 +4,7 @@ Everything here changes between two awaits of one event loop. A reload keeps the
 every replica that stays.
 """
 
+import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -31,6 +32,10 @@ from gateway.fleet.health import (
     stands_out,
     why_eject,
 )
+from gateway.fleet.prefix_index import PrefixIndex
+from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
+
+_TOKEN_BYTES = 4  # of a prompt's JSON, about, in most languages and for code
 
 
 class ReplicaState:
@@ -38,6 +43,8 @@ class ReplicaState:
 
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
     reported and that are not ours, 0 when unknown. `is_usable`: whether it may be picked now.
+    `prefilling` is how many blocks of our own prompts it has yet to compute, where the policy reads
+    prompts; `seed` is a number drawn from its address, the same in every process.
     `era` counts its ejections, so that what began before the last one is not held against it.
     """
 
@@ -52,9 +59,12 @@ class ReplicaState:
         "kv_cache_used_ratio",
         "name",
         "others",
+        "prefilling",
+        "prefixes",
         "reason",
         "record",
         "replica",
+        "seed",
         "serves_in_panic",
         "trial",
         "turns",
@@ -70,6 +80,9 @@ class ReplicaState:
         self.in_flight = 0
         self.turns = 0.0
         self.others = 0.0
+        self.prefilling = 0
+        self.prefixes = PrefixIndex()
+        self.seed = _seed(replica)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
         self.is_load_known = False
@@ -91,6 +104,10 @@ class ReplicaState:
         """Requests there: our own, and those of others."""
         return self.in_flight + self.others
 
+    def known_blocks(self, blocks: Sequence[int]) -> int:
+        """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
+        return self.prefixes.matched(blocks)
+
     def adopt(self, variant: Variant, replica: Replica) -> None:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
@@ -109,12 +126,20 @@ class ReplicaState:
 
 
 class Lease:
-    """A request's place on a replica. Released exactly once, however often it is asked."""
+    """A request's place on a replica. Released exactly once, however often it is asked.
 
-    __slots__ = ("_is_held", "era", "state")
+    `prefix`: what its prompt begins with, where the policy reads that.
+    """
 
-    def __init__(self, state: ReplicaState) -> None:
+    __slots__ = ("_is_held", "_prefilling", "era", "state")
+
+    def __init__(self, state: ReplicaState, prefix: Prefix = NO_PREFIX) -> None:
         self.state = state
+        self._prefilling = 0
+        if prefix.blocks:
+            self._prefilling = len(prefix.blocks) - state.prefixes.matched(prefix.blocks)
+            state.prefilling += self._prefilling
+            state.prefixes.add(prefix.blocks)
         self.era = state.era
         self._is_held = True
         state.in_flight += 1
@@ -122,9 +147,16 @@ class Lease:
         if state.awaits_trial:
             state.set_trial(self)
 
+    def began(self) -> None:
+        """The first token is there, so the prompt is computed."""
+        if self._prefilling:
+            self.state.prefilling -= self._prefilling
+            self._prefilling = 0
+
     def release(self) -> None:
         if self._is_held:
             self._is_held = False
+            self.began()
             state = self.state
             state.in_flight -= 1
             if state.trial is self:
@@ -210,6 +242,9 @@ class FleetState:
         state.others = max(0.0, known - (state.in_flight if ours is None else ours))
         state.kv_cache_used_ratio = load.kv_cache_used_ratio
         state.kv_cache_tokens = load.kv_cache_tokens
+        if load.kv_cache_tokens is not None:
+            room = load.kv_cache_tokens * _TOKEN_BYTES // BLOCK_BYTES
+            state.prefixes.capacity = max(1, room)
         health = after_probe(state.health, seen, now_s)
         return self._change(state, health, reason or reason_for(health))
 
@@ -266,6 +301,7 @@ class FleetState:
     def _leave(self, state: ReplicaState, health: Health) -> None:
         state.era += 1
         state.record = Record()
+        state.prefixes.clear()  # it may have started anew
         self._change(state, health, reason_for(health), is_news=True)
 
     def _change(
@@ -303,6 +339,11 @@ class FleetState:
             state.adopt(variant, replica)
         self._states[key] = state
         return state
+
+
+def _seed(replica: Replica) -> int:
+    digest = hashlib.blake2b(replica.key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def _start_level(states: Sequence[ReplicaState]) -> None:

@@ -8,16 +8,23 @@ Source: Mitzenmacher, "The power of two choices in randomized load balancing" (2
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
-from gateway.routing.least_loaded import cost
-from gateway.routing.policy import View
+from gateway.routing.least_loaded import cost, score
+from gateway.routing.policy import Score, View
+from gateway.wire.prefix import Prefix
 
 
 class PowerOfTwo:
     """Policy `power-of-two`."""
 
-    def pick(self, replicas: Sequence[View], rng: random.Random) -> View:
+    reads_prefix: ClassVar[bool] = False
+
+    def pick(self, replicas: Sequence[View], prefix: Prefix, rng: random.Random) -> View:
         if len(replicas) == 1:
             return replicas[0]
         one, other = rng.sample(range(len(replicas)), 2)
         return min(replicas[one], replicas[other], key=cost)
+
+    def scores(self, replicas: Sequence[View], prefix: Prefix) -> list[Score]:
+        return [score(replica) for replica in replicas]

@@ -11,7 +11,8 @@ class EngineOptions:
     """One simulated engine; by default about an 8B model in bf16 on one H100.
 
     That is 12,000 prompt tokens a second, 8 ms between tokens for one request and 20 ms for
-    128 at once, and 476,000 tokens of KV cache (the last as vLLM 0.19 reported it).
+    128 at once, and 476,000 tokens of KV cache (the last as vLLM 0.19 reported it); a step computes
+    at most 8192 tokens of prompts, vLLM's default there.
     `max_queued` None: the queue has no bound. `drain_s` 0: SIGTERM ends running answers at once.
     """
 
@@ -22,6 +23,7 @@ class EngineOptions:
     api_key: str | None = None
     max_model_len: int = 8192
     max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
     max_queued: int | None = None
     kv_cache_tokens: int = 476_000
     prefill_s_per_token: float = 1 / 12_000

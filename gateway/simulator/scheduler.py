@@ -1,9 +1,11 @@
 """Continuous batching with honest timing. Pure: time is what the caller makes of it.
 
 An engine works in steps. A step admits waiting requests in order while there is room for them,
-computes the uncached tokens of their prompts, and gives every running request one token; its
-length is the prefill's plus the time between tokens at this batch size. When the KV cache is
-full, the youngest request goes back to the queue and is computed again, as vLLM does.
+computes uncached tokens of their prompts, `max_num_batched_tokens` at most, and gives every
+request whose prompt is computed one token; its length is the prefill's plus the time between
+tokens at this batch size. A prompt that is too long for one step is computed over several, while
+others get their tokens (chunked prefill). When the KV cache is full, the youngest request goes
+back to the queue and is computed again, as vLLM does.
 """
 
 from collections import deque
@@ -15,13 +17,17 @@ from gateway.simulator.options import EngineOptions
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One request in the engine. `produced` tokens of at most `max_tokens` are done."""
+    """One request in the engine. `produced` tokens of at most `max_tokens` are done.
+
+    `uncomputed` tokens of its prompt are still to be computed before the next one comes.
+    """
 
     prompt: tuple[int, ...]
     max_tokens: int
     produced: int = 0
     cached_tokens: int = 0
     preemptions: int = 0
+    uncomputed: int = 0
     holding: Holding | None = field(default=None, repr=False)
 
 
@@ -58,9 +64,11 @@ class Scheduler:
     def start_step(self) -> float | None:
         """Seconds that the next step takes; None when there is nothing to do."""
         options = self._options
-        computed = 0
+        room = options.max_num_batched_tokens
+        for work in self.running:
+            room -= self._compute(work, room)
         self._is_short_of_room = False
-        while self.waiting and len(self.running) < options.max_num_seqs:
+        while room > 0 and self.waiting and len(self.running) < options.max_num_seqs:
             work = self.waiting[0]
             work.holding = self.cache.hold(work.prompt, work.produced)
             if work.holding is None:
@@ -71,19 +79,27 @@ class Scheduler:
             work.cached_tokens = work.holding.cached_tokens
             self.cache_queries += len(work.prompt)
             self.cache_hits += work.cached_tokens
-            computed += len(work.prompt) + work.produced - work.cached_tokens
+            work.uncomputed = len(work.prompt) + work.produced - work.cached_tokens
+            room -= self._compute(work, room)
         if not self.running:
             return None
         batch = len(self.running)
         decode_s = options.inter_token_s + options.inter_token_s_per_running * batch
+        computed = options.max_num_batched_tokens - room
         return computed * options.prefill_s_per_token + decode_s
+
+    def _compute(self, work: Work, room: int) -> int:
+        """How many tokens of its prompt are computed in this step."""
+        computed = min(work.uncomputed, room)
+        work.uncomputed -= computed
+        return computed
 
     def finish_step(self) -> list[Work]:
         """The requests that have one token more than before."""
         served: list[Work] = []
         for work in list(self.running):
-            if work.holding is None:
-                continue  # sent back to the queue within this step
+            if work.holding is None or work.uncomputed:
+                continue  # sent back to the queue within this step, or not computed yet
             held = (len(work.prompt) + work.produced) % BLOCK_TOKENS
             if held == 0 and not self._grow(work):
                 continue
