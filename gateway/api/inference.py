@@ -19,6 +19,7 @@ from gateway.proxy.exchange import Exchange
 # ids are no secrets, and the system's randomness costs a system call each time
 _ids = random.Random()
 TIMEOUT_MS = b"x-request-timeout-ms"
+SESSION = b"x-session-id"
 _MOST_DIGITS = 10
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 
@@ -38,6 +39,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     sdk_retry: bytes | None = None
     timeout_s: float | None = None
     expects_continue: bool = False
+    session: bytes | None = None
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -54,6 +56,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         sdk_retry=found.get(b"x-stainless-retry-count"),
         timeout_s=_timeout_s(found.get(TIMEOUT_MS)),
         expects_continue=found.get(b"expect", b"").lower() == b"100-continue",
+        session=found.get(SESSION),
     )
 
 
@@ -112,6 +115,7 @@ class Inference:
             sdk_retry=head.sdk_retry,
             model=endpoint.model,
             timeout_s=head.timeout_s,
+            session=head.session,
         )
 
 

@@ -121,6 +121,11 @@ class Model(Section):
         min_length=1, description="In order of preference; the first is the default."
     )
     policy: str = Field("least-loaded", description="How a replica is chosen.")
+    session: Literal["header", "user", "none"] = Field(
+        "header",
+        description="What keeps a session on one replica with `prefix-affinity`: the header "
+        "`x-session-id` or the field `prompt_cache_key`; `user`: or the field `user`; `none`.",
+    )
     fallbacks: tuple[ModelName, ...] = Field(
         (), description="Other models, asked in order when no variant can answer."
     )

@@ -10,6 +10,7 @@ import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.experiment.front import Front, Place
 from gateway.experiment.workload import Session, Turn
@@ -77,7 +78,7 @@ class Rehearsal:
         """Every call of every session, in the order in which they ended."""
         self._left = sum(len(session.turns) for session in sessions)
         for session in sessions:
-            self._at(session.starts_s, lambda session=session: self._ask(session, 0))
+            self._at(session.starts_s, partial(self._ask, session, 0))
         self._scrape()
         while self._left:
             self.now_s, _, happen = heapq.heappop(self._due)
@@ -103,7 +104,7 @@ class Rehearsal:
         step_s = engine.scheduler.start_step()
         engine.is_busy = step_s is not None
         if step_s is not None:
-            self._at(self.now_s + step_s, lambda: self._stepped(engine))
+            self._at(self.now_s + step_s, partial(self._stepped, engine))
 
     def _stepped(self, engine: _Engine) -> None:
         for work in engine.scheduler.finish_step():
@@ -133,7 +134,7 @@ class Rehearsal:
         following = one.number + 1
         if following < len(one.session.turns):
             pause_s = one.session.turns[following].pause_s
-            self._at(self.now_s + pause_s, lambda: self._ask(one.session, following))
+            self._at(self.now_s + pause_s, partial(self._ask, one.session, following))
 
     def _scrape(self) -> None:
         for front in self._fronts:

@@ -136,7 +136,9 @@ def _documents(rng: random.Random) -> Shared:
 
 
 def _unique(rng: random.Random, _: Shared) -> tuple[Turn, ...]:
-    return (Turn((passage(rng, "user", _length(rng, 900, 0.8, 6000)),), _length(rng, 120, 0.6, 500)),)
+    return (
+        Turn((passage(rng, "user", _length(rng, 900, 0.8, 6000)),), _length(rng, 120, 0.6, 500)),
+    )
 
 
 def _nothing(_: random.Random) -> Shared:

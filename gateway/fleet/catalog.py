@@ -19,6 +19,7 @@ from gateway.config.models import Hedging, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
 from gateway.wire.http import Origin
+from gateway.wire.prefix import SessionBy
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -52,6 +53,7 @@ class Variant:
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
     resume: bool = True
+    session: SessionBy = "header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class _Compiler:
             limits=given.limits,
             model_limits=model.limits,
             resume=model.resume,
+            session=model.session,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:

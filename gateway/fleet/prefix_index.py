@@ -10,6 +10,8 @@ Source: the approximate prefix caches of SGLang's router and of the Gateway API 
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from gateway.wire.prefix import Prefix
+
 # for engines that do not say how large their cache is: 512,000 tokens at 128 a block
 DEFAULT_BLOCKS = 4000
 
@@ -43,10 +45,13 @@ class PrefixIndex:
                 high = middle - 1
         return low
 
-    def add(self, blocks: Sequence[int]) -> None:
+    def __contains__(self, key: int) -> bool:
+        return key in self._blocks
+
+    def add(self, prefix: Prefix) -> None:
         """A prompt was sent there."""
         known = self._blocks
-        for block in reversed(blocks):
+        for block in (*reversed(prefix.blocks), prefix.own_key, prefix.shared_key):
             known[block] = None
             known.move_to_end(block)
         while len(known) > self.capacity:

@@ -39,3 +39,7 @@ class ReplicaView(Protocol):
     def known_blocks(self, blocks: Sequence[int]) -> int:
         """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
         ...
+
+    def has_seen(self, key: int) -> bool:
+        """Whether we sent a prompt there that has this key."""
+        ...

@@ -108,6 +108,10 @@ class ReplicaState:
         """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
         return self.prefixes.matched(blocks)
 
+    def has_seen(self, key: int) -> bool:
+        """Whether we sent something there that has this key."""
+        return key in self.prefixes
+
     def adopt(self, variant: Variant, replica: Replica) -> None:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
@@ -139,7 +143,7 @@ class Lease:
         if prefix.blocks:
             self._prefilling = len(prefix.blocks) - state.prefixes.matched(prefix.blocks)
             state.prefilling += self._prefilling
-            state.prefixes.add(prefix.blocks)
+            state.prefixes.add(prefix)
         self.era = state.era
         self._is_held = True
         state.in_flight += 1

@@ -18,6 +18,7 @@ from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics, Route
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
+from gateway.wire.prefix import NO_PREFIX
 
 if TYPE_CHECKING:
     from gateway.engines.kept import Kept
@@ -52,6 +53,7 @@ class Account:
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
     `tried` is the lease of the last try, released or not.
+    `prefix` is what the prompt begins with, where the policy reads that.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
@@ -68,6 +70,7 @@ class Account:
         "hedge",
         "kept",
         "output_tokens",
+        "prefix",
         "reservation",
         "resume_refused",
         "resumes",
@@ -91,6 +94,7 @@ class Account:
         self.first_content_s: float | None = None
         self.hedge: Hedge | None = None
         self.output_tokens = 0
+        self.prefix = NO_PREFIX
         self.reservation: Reservation | None = None
         self.retry_refused: Stop | None = None
         self.kept: Kept | None = None
@@ -105,6 +109,11 @@ class Account:
         self.attempts += 1
         self._lease = self.tried = lease
         self.route = route_of(lease.state)
+
+    def began(self) -> None:
+        """The first content is there."""
+        if self.tried is not None:
+            self.tried.began()
 
     def adopt(self, other: "Account") -> None:
         """Another account's answer is this call's."""

@@ -158,6 +158,7 @@ class Attempts:
             max_event_bytes=self._bounds.max_event_bytes,
             now_s=self._clock.now_s,
             inter_token=self._metrics.route(account.route).inter_token,
+            on_first=account.began,
             on_over=over.set,
         )
 

@@ -9,7 +9,8 @@ from gateway.wire.ask import Operation
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One request. `model` None: the body names it. `received_s` is on the gateway's clock.
 
-    `timeout_s`: how long the client says it waits, None: it does not say.
+    `timeout_s`: how long the client says it waits, None: it does not say. `session`: its header's
+    name for what belongs together.
     """
 
     operation: Operation
@@ -22,3 +23,4 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     sdk_retry: bytes | None = None
     model: str | None = None
     timeout_s: float | None = None
+    session: bytes | None = None

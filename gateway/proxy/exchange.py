@@ -44,6 +44,7 @@ from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace 
 from gateway.wire.ask import Ask
 from gateway.wire.error_body import error_headers
 from gateway.wire.http import Headers
+from gateway.wire.prefix import NO_PREFIX, Prefix, prefix_of, session_of
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
+        account.prefix = self._prefix(call, ask, route)
         with Deadline(_allowed_s(call, route[0]), self.loop):
             await self._try_all(call, ask, caller, route, client, account)
 
@@ -146,7 +148,7 @@ class Exchange:
                 await self._legs.go_on(call, ask, state, client, account, failure)
                 return
             tried.append(state)
-            if client.is_gone or self._pick(ask, route, tried, ()) is None:
+            if client.is_gone or self._pick(ask, route, tried, (), account.prefix) is None:
                 raise failure
             wait_s = self._wait_before_retry_s(call, route[0], account, failure)
             if wait_s:
@@ -163,14 +165,14 @@ class Exchange:
         account: Account,
     ) -> GatewayError | None:
         """How a try on this replica failed; None: it brought the answer."""
-        lease = Lease(state)
+        lease = Lease(state, account.prefix)
         account.attempt(lease)
         try:
             if state.variant.hedging is None:
                 adapter = self._engines[state.variant.engine]
                 await self._attempts.run(call, ask, adapter, state, client, account)
             else:
-                rival = partial(self._rival, route[0].model, state, tried)
+                rival = partial(self._rival, route[0].model, state, tried, account.prefix)
                 await self._hedged.run(call, ask, lease, client, account, rival)
         except GatewayError as failure:
             return failure
@@ -203,7 +205,7 @@ class Exchange:
         return verdict
 
     def _rival(
-        self, model: str, first: ReplicaState, tried: list[ReplicaState]
+        self, model: str, first: ReplicaState, tried: list[ReplicaState], prefix: Prefix
     ) -> ReplicaState | None:
         """Another ready replica of the same variant, which has now been tried, too.
 
@@ -220,7 +222,7 @@ class Exchange:
         ):
             return None
         budget.count_retry(now_s)
-        rival = self._policies[variant.policy].pick(states, self._rng)
+        rival = self._policies[variant.policy].pick(states, prefix, self._rng)
         tried.append(rival)
         return rival
 
@@ -249,7 +251,7 @@ class Exchange:
             (only,) = route
             account.reservation = await self._limiter.reserve(caller, only, ask)
         while True:
-            state = self._pick(ask, route, tried, full)
+            state = self._pick(ask, route, tried, full, account.prefix)
             before = account.reservation
             if state is None or (before is not None and before.covers(state.variant)):
                 return state
@@ -259,7 +261,10 @@ class Exchange:
                 account.reservation = await self._limiter.reserve(caller, variant, ask, before)
             except RateLimited as limited:
                 full.append(variant)
-                if limited.is_for_key or self._pick(ask, route, tried, full) is None:
+                if (
+                    limited.is_for_key
+                    or self._pick(ask, route, tried, full, account.prefix) is None
+                ):
                     raise
 
     def _pick(
@@ -268,6 +273,7 @@ class Exchange:
         route: Collection[Variant],
         tried: Collection[ReplicaState],
         full: Collection[Variant],
+        prefix: Prefix,
     ) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first."""
         is_possible = False
@@ -282,10 +288,17 @@ class Exchange:
                 if variant in full:
                     continue
                 if states := self.fleet.candidates(variant, shunned, only_usable=only_usable):
-                    return self._policies[variant.policy].pick(states, self._rng)
+                    return self._policies[variant.policy].pick(states, prefix, self._rng)
         if not is_possible:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
+
+    def _prefix(self, call: Call, ask: Ask, route: Route) -> Prefix:
+        """What the prompt begins with, where any policy on the way wants to know."""
+        for variant in route:
+            if self._policies[variant.policy].reads_prefix:
+                return prefix_of(ask, session_of(ask, call.session, variant.session))
+        return NO_PREFIX
 
     def _rounds_with_rest(self, tried: Collection[ReplicaState]) -> _Rounds:
         """Those that rest come after the others.

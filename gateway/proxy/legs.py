@@ -22,6 +22,7 @@ from gateway.proxy.relay import event_by_event
 from gateway.proxy.resume import decide, is_the_engines
 from gateway.routing.policy import RoutingPolicy
 from gateway.wire.ask import Ask
+from gateway.wire.prefix import Prefix
 
 if TYPE_CHECKING:
     from gateway.engines.leg import Way
@@ -74,7 +75,7 @@ class Legs:
             if leg.remaining == 0:
                 self._close(call, ask, client, account, kept)
                 return
-            state = self._pick(tried)
+            state = self._pick(tried, account.prefix)
             if state is None:
                 self._refused(account, Why.NO_REPLICA)
                 break
@@ -100,7 +101,7 @@ class Legs:
     ) -> GatewayError | None:
         """How this leg broke; None: it brought the answer to its end."""
         account.resumes += 1
-        account.attempt(Lease(state))
+        account.attempt(Lease(state, account.prefix))
         try:
             adapter = self._engines[state.variant.engine]
             await self._attempts.run(call, ask, adapter, state, client, account, leg)
@@ -113,12 +114,12 @@ class Legs:
         finally:
             account.release()
 
-    def _pick(self, tried: list[ReplicaState]) -> ReplicaState | None:
+    def _pick(self, tried: list[ReplicaState], prefix: Prefix) -> ReplicaState | None:
         """Another replica of the same variant: only those are sure to speak the same tokens."""
         variant = tried[0].variant
         for only_usable in (True, False):
             if states := self._fleet.candidates(variant, tried, only_usable=only_usable):
-                return self._policies[variant.policy].pick(states, self._rng)
+                return self._policies[variant.policy].pick(states, prefix, self._rng)
         return None
 
     def _refused(self, account: Account, why: Why) -> None:

@@ -130,7 +130,7 @@ class Hedged:
                 await over.wait()
             other = None if over.is_set() else rival()
             if other is not None:
-                second = Entrant(call, Lease(other), client, account)
+                second = Entrant(call, Lease(other, account.prefix), client, account)
                 try:
                     tasks.start_soon(run, second)
                     await over.wait()

@@ -37,6 +37,7 @@ class Relay:
         max_event_bytes: int,
         now_s: Callable[[], float],
         inter_token: Distribution,
+        on_first: Callable[[], None],
         on_over: Callable[[], None],
     ) -> None:
         self.stream = stream
@@ -56,6 +57,7 @@ class Relay:
         self._read = stream.event
         self._now_s = now_s
         self._inter_token = inter_token
+        self._on_first = on_first
         self._on_over = on_over
 
     @property
@@ -146,6 +148,7 @@ class Relay:
     def _count(self, events: int, now_s: float) -> None:
         if self.first_content_s is None:
             self.first_content_s = now_s
+            self._on_first()
             if events > 1:
                 self._inter_token.observe(0.0, events - 1)
         else:

@@ -1,10 +1,10 @@
 """To where a prompt's beginning is in the KV cache, unless waiting there costs more than it saves.
 
-Each replica is given a cost in blocks of prompt: those of this prompt that it must compute, those
-that it has yet to compute for others, and what its running requests slow it down. The cheapest is
-picked. What a replica knows we know from our own traffic; where we have not seen a conversation,
-another process may have, and would have sent it to its home by consistent hashing, so the home is
-trusted to know it.
+Each replica has a cost, in blocks of prompt to compute: those of this prompt that it does not
+know, those of others that it has yet to compute, and what its requests slow it down. The cheapest
+is picked. What a replica knows we know from what we sent there. Of a conversation that we have not
+seen another process may have, and has sent it to its home by consistent hashing, so the home is
+trusted to know it. `docs/decisions/0022` tells where the numbers come from.
 """
 
 import random
@@ -15,13 +15,15 @@ from gateway.routing.policy import Score, View
 from gateway.routing.rendezvous import home
 from gateway.wire.prefix import Prefix
 
-# blocks that one request more, and a full KV cache, are worth
-REQUEST = 1.0
+# blocks that a request of ours is worth, and one of others: those we know of are seconds old, and
+# all processes see the same, so who follows them closely runs after all others to the same replica
+OURS = 1.0
+OTHERS = 0.1
+# blocks that a full KV cache is worth: it preempts, but only when it is nearly full
 FULL_CACHE = 16.0
-# how far a home is trusted that we have not seen at work, 0 to 1
-TRUST = 0.7
-# what a new conversation may cost more at its home than elsewhere
-LEAN = 4.0
+# blocks that a new conversation may cost more at its home than elsewhere, and a session
+LEAN = 8.0
+SESSION_LEAN = 64.0
 
 
 class PrefixAffinity:
@@ -33,27 +35,40 @@ class PrefixAffinity:
         if len(replicas) == 1:
             return replicas[0]
         scores = self.scores(replicas, prefix)
-        turn = min(range(len(replicas)), key=lambda n: (scores[n].cost, replicas[n].turns))
-        return replicas[turn]
+        best = min(range(len(replicas)), key=lambda n: (scores[n].cost, replicas[n].turns))
+        return replicas[best]
 
     def scores(self, replicas: Sequence[View], prefix: Prefix) -> list[Score]:
-        blocks = prefix.blocks
-        known = [replica.known_blocks(blocks) for replica in replicas]
-        likely = home_of(replicas, prefix, max(known))
+        key, trusted, lean = _home_of(replicas, prefix)
+        at = home(key, replicas)
         return [
-            self._score(replica, len(blocks), count, likely.get(replica.name, 0.0))
-            for replica, count in zip(replicas, known, strict=True)
+            _score(replica, prefix, trusted, lean)
+            if replica is at
+            else _score(replica, prefix, 0, 0.0)
+            for replica in replicas
         ]
 
-    def _score(self, replica: View, blocks: int, known: int, likely: float) -> Score:
-        parts = {
-            "uncached": blocks - max(known, likely) if likely <= blocks else blocks - known,
-            "prefilling": float(replica.prefilling),
-            "requests": REQUEST * replica.load,
-            "kv_cache": FULL_CACHE * (replica.kv_cache_used_ratio or 0.0) ** 4,
-        }
-        return Score(sum(parts.values()) / replica.weight, parts)
+
+def _home_of(replicas: Sequence[View], prefix: Prefix) -> tuple[int, int, float]:
+    """The key whose home counts, the blocks that it is trusted to know, and the lean to it."""
+    if prefix.has_session:
+        return prefix.own_key, 0, SESSION_LEAN
+    if prefix.past_blocks:
+        is_seen = any(replica.has_seen(prefix.own_key) for replica in replicas)
+        return prefix.own_key, 0 if is_seen else prefix.past_blocks, 0.0
+    if prefix.shared_blocks and not any(one.has_seen(prefix.shared_key) for one in replicas):
+        return prefix.shared_key, prefix.shared_blocks, 0.0
+    return prefix.own_key, 0, LEAN
 
 
-def home_of(replicas: Sequence[View], prefix: Prefix, best: int) -> dict[str, float]:
-    return {}
+def _score(replica: View, prefix: Prefix, trusted: int, lean: float) -> Score:
+    known = max(replica.known_blocks(prefix.blocks), min(trusted, len(prefix.blocks)))
+    others = replica.load - replica.in_flight
+    parts = {
+        "uncached": float(len(prefix.blocks) - known),
+        "prefilling": float(replica.prefilling),
+        "requests": OURS * replica.in_flight + OTHERS * others,
+        "kv_cache": FULL_CACHE * (replica.kv_cache_used_ratio or 0.0) ** 4,
+        "home": -lean,
+    }
+    return Score(sum(parts.values()) / replica.weight, parts)

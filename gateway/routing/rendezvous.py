@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from gateway.routing.policy import View
 
 # how much more than its share of all requests a replica may have and still be a home
-BOUND = 1.25
+BOUND = 2.0
 _MASK = (1 << 64) - 1
 
 

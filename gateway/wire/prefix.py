@@ -9,6 +9,7 @@ sends a request to a replica that knows less of it than was thought.
 `cache_salt`, with which a tenant keeps its cache entries to itself in vLLM, begins every hash.
 """
 
+from typing import Literal
 from zlib import crc32
 
 import msgspec
@@ -24,6 +25,7 @@ _CONTENT = {
     Operation.EMBEDDINGS: "input",
     Operation.GENERATE: "inputs",
 }
+SessionBy = Literal["header", "user", "none"]
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -32,14 +34,16 @@ class Prefix(msgspec.Struct, frozen=True, gc=False):
 
     `shared_key` stands for what many conversations begin with (tools and system messages), which
     is `shared_blocks` long; 0: there is none. `own_key` stands for the conversation or session.
-    `is_continued`: an answer, or a call of the same session, came before.
+    `past_blocks` is how long it was before its last message, 0 where that is the first.
+    `has_session`: the caller said what belongs together.
     """
 
     blocks: tuple[int, ...] = ()
     shared_key: int = 0
     shared_blocks: int = 0
     own_key: int = 0
-    is_continued: bool = False
+    past_blocks: int = 0
+    has_session: bool = False
 
 
 NO_PREFIX = Prefix()
@@ -54,14 +58,33 @@ def prefix_of(ask: Ask, session: bytes | None = None) -> Prefix:
         blocks, start = _chained(memoryview(fields["tools"]), start, with_rest=True)
     else:
         blocks = []
-    shared_key, shared_bytes, own_key, is_continued = _parts(ask, content, start, bool(blocks))
+    shared_key, shared_bytes, own_key, past_bytes = _parts(ask, content, start, bool(blocks))
     shared_blocks = len(blocks) + shared_bytes // BLOCK_BYTES
+    past_blocks = len(blocks) + past_bytes // BLOCK_BYTES if past_bytes else 0
     blocks += _chained(content, start, with_rest=False)[0]
     if session is not None:
-        own_key, is_continued = crc32(session, start), True
+        own_key = crc32(session, start)
     return Prefix(
-        tuple(blocks[:_MAX_BLOCKS]), shared_key, shared_blocks, own_key or 1, is_continued
+        tuple(blocks[:_MAX_BLOCKS]),
+        shared_key,
+        shared_blocks,
+        own_key,
+        past_blocks,
+        session is not None,
     )
+
+
+def session_of(ask: Ask, header: bytes | None, by: SessionBy) -> bytes | None:
+    """What the caller says that belongs together; None: nothing, or it does not count."""
+    if by == "none":
+        return None
+    if header:
+        return header
+    for name in ("prompt_cache_key", "user") if by == "user" else ("prompt_cache_key",):
+        value = ask.fields.get(name)
+        if value is not None and bytes(value).startswith(b'"'):
+            return bytes(value)
+    return None
 
 
 def _chained(text: memoryview, start: int, *, with_rest: bool) -> tuple[list[int], int]:
@@ -75,27 +98,26 @@ def _chained(text: memoryview, start: int, *, with_rest: bool) -> tuple[list[int
     return blocks, start
 
 
-def _parts(
-    ask: Ask, content: memoryview, start: int, has_tools: bool
-) -> tuple[int, int, int, bool]:
-    """Key and bytes of what is shared, key of the conversation, whether it goes on."""
+def _parts(ask: Ask, content: memoryview, start: int, has_tools: bool) -> tuple[int, int, int, int]:
+    """Key and bytes of what is shared, key of the conversation, bytes before its last message."""
     key = start if has_tools else 0
     if ask.operation is not Operation.CHAT:
-        return key, 0, crc32(content, start), False
+        return key, 0, crc32(content, start), 0
     try:
         messages = _list.decode(content)
     except msgspec.DecodeError:
-        return key, 0, crc32(content, start), False
+        return key, 0, crc32(content, start), 0
     shared_bytes = 0
     own_key = start
     for number, message in enumerate(messages, 1):
         text = memoryview(message)
         own_key = crc32(text, own_key)
         if not _is_system(text):
-            return key, shared_bytes, own_key, number < len(messages)
+            past_bytes = len(content) - len(memoryview(messages[-1])) - 2
+            return key, shared_bytes, own_key, past_bytes if number < len(messages) else 0
         key = own_key
         shared_bytes += len(text) + 1
-    return key, shared_bytes, own_key, False
+    return key, shared_bytes, own_key, 0
 
 
 def _is_system(message: memoryview) -> bool:

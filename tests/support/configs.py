@@ -1,7 +1,8 @@
 """Configurations and what they compile to, with everything defaulted that a test does not show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from gateway.config.document import Document
@@ -47,3 +48,12 @@ class AView:
     load: float = 0.0
     turns: float = 0.0
     kv_cache_used_ratio: float | None = None
+    prefilling: float = 0.0
+    seed: int = 0
+    knows: tuple[int, ...] = ()
+
+    def known_blocks(self, blocks: Sequence[int]) -> int:
+        return sum(1 for _ in takewhile(self.knows.__contains__, blocks))
+
+    def has_seen(self, key: int) -> bool:
+        return key in self.knows

@@ -2,9 +2,11 @@
 
 from hypothesis import strategies as st
 
+from gateway.wire.prefix import Prefix
 from tests.support.configs import AView
 
 _counts = st.integers(0, 50)
+_hashes = st.integers(1, 12)  # few, so that some are known
 
 
 def views(min_size: int = 1, max_size: int = 8) -> st.SearchStrategy[list[AView]]:
@@ -18,8 +20,24 @@ def views(min_size: int = 1, max_size: int = 8) -> st.SearchStrategy[list[AView]
             load=_counts.map(float),
             turns=_counts.map(float),
             kv_cache_used_ratio=st.none() | st.floats(0, 1),
+            prefilling=_counts.map(float),
+            seed=st.integers(0, 2**64 - 1),
+            knows=st.lists(_hashes, max_size=12).map(tuple),
         ),
         min_size=min_size,
         max_size=max_size,
         unique_by=lambda view: view.name,
+    )
+
+
+def prefixes() -> st.SearchStrategy[Prefix]:
+    """What prompts begin with; blocks that replicas may know."""
+    return st.builds(
+        Prefix,
+        blocks=st.lists(_hashes, max_size=10, unique=True).map(tuple),
+        shared_key=st.integers(0, 12),
+        shared_blocks=st.integers(0, 4),
+        own_key=_hashes,
+        past_blocks=st.integers(0, 12),
+        has_session=st.booleans(),
     )

@@ -46,6 +46,7 @@ class Bench:
         self.client = FakeClient()
         self.clock = FakeClock()
         self.overs = 0
+        self.firsts = 0
         self.inter_token = Distribution([0.1, 1.0])
         self.relay = Relay(
             client=self.client,
@@ -57,8 +58,12 @@ class Bench:
             max_event_bytes=max_event_bytes,
             now_s=self.clock.now_s,
             inter_token=self.inter_token,
+            on_first=self._first,
             on_over=self._over,
         )
+
+    def _first(self) -> None:
+        self.firsts += 1
 
     def _over(self) -> None:
         self.overs += 1

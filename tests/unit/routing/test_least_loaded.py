@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 
 from gateway.routing.least_loaded import KV_CACHE_LOAD, LeastLoaded, cost
+from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import AView
 from tests.support.views import views
 
@@ -11,17 +12,17 @@ RNG = random.Random(0)
 
 
 def pick(*replicas: AView) -> AView:
-    return LeastLoaded().pick(replicas, RNG)
+    return LeastLoaded().pick(replicas, NO_PREFIX, RNG)
 
 
 @given(views())
 def test_nobody_is_less_loaded_than_the_one_picked(replicas: list[AView]) -> None:
-    assert cost(LeastLoaded().pick(replicas, RNG)) == min(map(cost, replicas))
+    assert cost(LeastLoaded().pick(replicas, NO_PREFIX, RNG)) == min(map(cost, replicas))
 
 
 @given(views(min_size=2))
 def test_among_equals_it_is_the_turn_of_the_one_picked_least(replicas: list[AView]) -> None:
-    picked = LeastLoaded().pick(replicas, RNG)
+    picked = LeastLoaded().pick(replicas, NO_PREFIX, RNG)
     equals = [replica for replica in replicas if cost(replica) == cost(picked)]
     assert picked.turns == min(replica.turns for replica in equals)
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.fleet.state import FleetState, Lease
 from gateway.routing.round_robin import RoundRobin
+from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import a_catalog
 
 RNG = random.Random(0)
@@ -20,7 +21,7 @@ def a_fleet(weights: list[float]) -> FleetState:
 def picks(fleet: FleetState, count: int) -> list[str]:
     names = []
     for _ in range(count):
-        state = RoundRobin().pick(list(fleet), RNG)
+        state = RoundRobin().pick(list(fleet), NO_PREFIX, RNG)
         Lease(state)
         names.append(state.name)
     return names
