@@ -5,12 +5,15 @@ for developers: it is shown only with GATEWAY_LOG_LEVEL=debug.
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
 from gateway import __version__
 from gateway.cli.bench import bench
+from gateway.cli.bench_routing import bench_routing
 from gateway.cli.check import check
 from gateway.cli.compare import compare
 from gateway.cli.demo import demo
@@ -23,8 +26,21 @@ from gateway.cli.simulate import simulate
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
+
+class _TwoWords(TyperGroup):
+    """Commands of two words, such as `bench routing`, beside one that is their first word."""
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        both = " ".join(args[:2])
+        if both in self.commands and both != args[0]:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="gateway",
+    cls=_TwoWords,
     help="Sluicegate: an OpenAI-compatible gateway in front of vLLM, TGI and llama.cpp.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,6 +49,7 @@ app = typer.Typer(
 )
 for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate):
     app.command()(command)
+app.command("bench routing")(bench_routing)
 app.add_typer(keys, name="keys")
 
 

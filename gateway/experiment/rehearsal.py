@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.experiment.figures import Call, Engine
 from gateway.experiment.front import Front, Place
 from gateway.experiment.workload import Session, Turn
 from gateway.simulator.options import EngineOptions
@@ -20,28 +21,12 @@ from gateway.simulator.scheduler import Scheduler, Work
 SCRAPE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call as it went: seconds since the begin of the rehearsal, and tokens."""
-
-    replica: int
-    sent_s: float
-    first_token_s: float
-    done_s: float
-    prompt_tokens: int
-    cached_tokens: int
-    answer_tokens: int
-
-    @property
-    def ttft_s(self) -> float:
-        return self.first_token_s - self.sent_s
-
-
 class _Engine:
     def __init__(self, number: int, options: EngineOptions) -> None:
         self.number = number
         self.scheduler = Scheduler(options)
         self.is_busy = False
+        self.answer_tokens = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -72,24 +57,33 @@ class Rehearsal:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._open: dict[int, _Open] = {}
-        self._left = 0
+        self._until_s = 0.0
 
-    def run(self, sessions: Sequence[Session]) -> list[Call]:
-        """Every call of every session, in the order in which they ended."""
-        self._left = sum(len(session.turns) for session in sessions)
+    def run(self, sessions: Sequence[Session], until_s: float) -> list[Call]:
+        """Every call that was sent by `until_s`, in the order in which they ended."""
+        self._until_s = until_s
         for session in sessions:
             self._at(session.starts_s, partial(self._ask, session, 0))
         self._scrape()
-        while self._left:
+        while self._due and (self.now_s < until_s or self._open):
             self.now_s, _, happen = heapq.heappop(self._due)
             happen()
         return self.calls
+
+    def engines(self) -> list[Engine]:
+        """What each engine has done."""
+        return [
+            Engine(one.scheduler.cache_queries, one.scheduler.cache_hits, one.answer_tokens)
+            for one in self._engines
+        ]
 
     def _at(self, when_s: float, happen: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._due, (when_s, self._count, happen))
 
     def _ask(self, session: Session, number: int) -> None:
+        if self.now_s >= self._until_s:
+            return
         turn = session.turns[number]
         front = self._rng.choice(self._fronts)
         place = front.place(turn)
@@ -119,18 +113,8 @@ class Rehearsal:
 
     def _done(self, engine: _Engine, one: _Open) -> None:
         one.place.release()
-        self._left -= 1
-        self.calls.append(
-            Call(
-                replica=engine.number,
-                sent_s=one.sent_s,
-                first_token_s=one.first_token_s,
-                done_s=self.now_s,
-                prompt_tokens=len(one.work.prompt),
-                cached_tokens=one.work.cached_tokens,
-                answer_tokens=one.work.produced,
-            )
-        )
+        self.calls.append(Call(one.sent_s, one.first_token_s, self.now_s, one.work.produced))
+        engine.answer_tokens += one.work.produced
         following = one.number + 1
         if following < len(one.session.turns):
             pause_s = one.session.turns[following].pause_s

@@ -58,7 +58,7 @@ def _home_of(replicas: Sequence[View], prefix: Prefix) -> tuple[int, int, float]
         return prefix.own_key, 0 if is_seen else prefix.past_blocks, 0.0
     if prefix.shared_blocks and not any(one.has_seen(prefix.shared_key) for one in replicas):
         return prefix.shared_key, prefix.shared_blocks, 0.0
-    return prefix.own_key, 0, LEAN
+    return prefix.own_key, 0, LEAN if prefix.own_key else 0.0
 
 
 def _score(replica: View, prefix: Prefix, trusted: int, lean: float) -> Score:

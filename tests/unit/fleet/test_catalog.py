@@ -114,7 +114,9 @@ def test_only_one_variant_may_have_no_tag() -> None:
 
 def test_an_unknown_policy_names_those_that_exist() -> None:
     assert problems(a_model("m", policy="random")) == (
-        'models[0].policy: "random" is unknown; known: least-loaded, round-robin, power-of-two',
+        'models[0].policy: "random" is unknown; known: '
+        "least-loaded, round-robin, "
+        "power-of-two, prefix-affinity",
     )
 
 
