@@ -20,6 +20,7 @@ from gateway import __version__
 from gateway.api.admin_audit import audit_router
 from gateway.api.admin_keys import keys_router
 from gateway.api.admin_limits import limits_router
+from gateway.api.admin_route import route_router
 from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
@@ -116,10 +117,11 @@ def build(
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
     limiter = Limiter(store, metrics, clock)
+    policies = {name: new() for name, new in POLICIES.items()}
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
-        policies={name: new() for name, new in POLICIES.items()},
+        policies=policies,
         attempts=Attempts(upstream, metrics, clock, _bounds(document)),
         books=books,
         retries=_retry_rules(document),
@@ -155,6 +157,7 @@ def build(
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
     app.include_router(fleet_router(fleet, clock, admin_key))
+    app.include_router(route_router(fleet, policies, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))

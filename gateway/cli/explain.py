@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.auth.keys import Plan
+from gateway.cli.explain_live import explain_live
 from gateway.cli.loaded import config_path, load_catalog
 from gateway.cli.tables import print_table
 from gateway.config import access
@@ -25,9 +26,25 @@ def explain(
         Path | None,
         typer.Option("--config", "-c", help="The configuration file [env: GATEWAY_CONFIG]."),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="A running gateway: where a call would go now, with the scores."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="With --url: what the call's one message says.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="With --url: the call's x-session-id.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
-    """Show how a model name resolves: variants in order, replicas, policy, who may use it."""
+    """Show how a model name resolves: variants in order, replicas, policy, who may use it.
+
+    With --url, which needs GATEWAY_ADMIN_KEY: what each replica would cost the next call.
+    """
+    if url is not None:
+        explain_live(url, model, prompt, session, as_json=as_json)
+        return
     document, catalog = load_catalog(config_path(config))
     try:
         story = explained(catalog, document.plans, model)

@@ -116,7 +116,7 @@ def _parts(ask: Ask, content: memoryview, start: int, has_tools: bool) -> tuple[
             past_bytes = len(content) - len(memoryview(messages[-1])) - 2
             return key, shared_bytes, own_key, past_bytes if number < len(messages) else 0
         key = own_key
-        shared_bytes += len(text) + 1
+        shared_bytes += len(text) + 1  # the bracket or comma before it
     return key, shared_bytes, own_key, 0
 
 

@@ -176,3 +176,27 @@ def test_one_that_must_make_room_for_itself_is_not_served_in_that_step() -> None
     scheduler.add(young)
     assert step(scheduler) == [old]
     assert list(scheduler.waiting) == [young]
+
+
+def test_a_long_prompt_is_computed_over_several_steps_while_others_get_their_tokens() -> None:
+    scheduler = Scheduler(replace(OPTIONS, kv_cache_tokens=4096, max_num_batched_tokens=100))
+    short, long = a_work(10), a_work(250, first=1000)
+    scheduler.add(short)
+    step(scheduler)
+    scheduler.add(long)
+    seconds = []
+    for expected in ([short], [short], [short, long]):
+        seconds.append(scheduler.start_step() or 0.0)
+        assert scheduler.finish_step() == expected
+    assert seconds == pytest.approx([2.2, 2.2, 1.7])
+    assert (short.produced, long.produced) == (4, 1)
+
+
+def test_no_more_prompts_are_computed_in_a_step_than_it_has_room_for() -> None:
+    scheduler = Scheduler(replace(OPTIONS, kv_cache_tokens=4096, max_num_batched_tokens=100))
+    works = [a_work(100, first=1000 * n) for n in range(3)]
+    for work in works:
+        scheduler.add(work)
+    assert step(scheduler) == [works[0]]
+    assert step(scheduler) == [works[0], works[1]]
+    assert step(scheduler) == works
