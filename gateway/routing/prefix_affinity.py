@@ -15,6 +15,9 @@ from gateway.routing.policy import Score, View
 from gateway.routing.rendezvous import home
 from gateway.wire.prefix import Prefix
 
+# a block that this prompt must compute, against one that it waits for: computing what is known
+# elsewhere keeps all others waiting, too
+COMPUTE = 2.0
 # blocks that a request of ours is worth, and one of others: those we know of are seconds old, and
 # all processes see the same, so who follows them closely runs after all others to the same replica
 OURS = 1.0
@@ -22,7 +25,7 @@ OTHERS = 0.1
 # blocks that a full KV cache is worth: it preempts, but only when it is nearly full
 FULL_CACHE = 16.0
 # blocks that a new conversation may cost more at its home than elsewhere, and a session
-LEAN = 8.0
+LEAN = 2.0
 SESSION_LEAN = 64.0
 
 
@@ -65,7 +68,7 @@ def _score(replica: View, prefix: Prefix, trusted: int, lean: float) -> Score:
     known = max(replica.known_blocks(prefix.blocks), min(trusted, len(prefix.blocks)))
     others = replica.load - replica.in_flight
     parts = {
-        "uncached": float(len(prefix.blocks) - known),
+        "uncached": COMPUTE * (len(prefix.blocks) - known),
         "prefilling": float(replica.prefilling),
         "requests": OURS * replica.in_flight + OTHERS * others,
         "kv_cache": FULL_CACHE * (replica.kv_cache_used_ratio or 0.0) ** 4,

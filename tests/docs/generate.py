@@ -198,7 +198,7 @@ def _bounds(schema: Mapping[str, Any]) -> str:
 
 def commands() -> str:
     """The help of every command, as it is printed."""
-    words = [[c.callback.__name__] for c in app.registered_commands if c.callback]
+    words = [(c.name or c.callback.__name__).split() for c in app.registered_commands if c.callback]
     for group in app.registered_groups:
         inner = group.typer_instance.registered_commands if group.typer_instance else []
         names = [c.name or c.callback.__name__ for c in inner if c.callback]
