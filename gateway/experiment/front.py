@@ -85,4 +85,7 @@ def body_of(prompt: Sequence[Passage], **more: object) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _message(one: Passage) -> bytes:
-    return msgspec.json.encode({"role": one.role, "content": one.text})
+    message = {"role": one.role, "content": one.text}
+    if one.role == "tool":
+        message["tool_call_id"] = "call_1"  # some routers refuse a message without
+    return msgspec.json.encode(message)

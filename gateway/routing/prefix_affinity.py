@@ -17,7 +17,7 @@ from gateway.wire.prefix import Prefix
 
 # a block that this prompt must compute, against one that it waits for: computing what is known
 # elsewhere keeps all others waiting, too
-COMPUTE = 2.0
+COMPUTE = 1.3
 # blocks that a request of ours is worth, and one of others: those we know of are seconds old, and
 # all processes see the same, so who follows them closely runs after all others to the same replica
 OURS = 1.0
