@@ -1,11 +1,13 @@
 from typing import Any
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from gateway.api.admin_route import route_router
 from gateway.fleet.state import FleetState, Lease
 from gateway.routing import POLICIES
+from gateway.routing.prefix_affinity import COMPUTE
 from gateway.wire.ask import Operation, read_ask
 from gateway.wire.prefix import prefix_of
 from tests.support.asked_app import ask
@@ -44,7 +46,9 @@ async def test_a_prompt_that_was_sent_is_known_where_it_went() -> None:
     told = (await asked(fleet, method="POST", params={"model": "m"}, json=given)).json()
     assert told["choices"][0]["replica"] == "r1"
     assert told["choices"][0]["parts"]["uncached"] == 0
-    assert told["choices"][1]["parts"]["uncached"] == told["prompt_blocks"] > 0
+    uncached = told["choices"][1]["parts"]["uncached"]
+    assert told["prompt_blocks"] > 0
+    assert uncached == pytest.approx(COMPUTE * told["prompt_blocks"])
 
 
 async def test_a_session_leans_to_its_home() -> None:

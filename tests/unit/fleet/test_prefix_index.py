@@ -31,7 +31,7 @@ def test_the_end_of_a_prompt_is_forgotten_before_its_beginning() -> None:
 
 
 def test_the_longest_unused_is_forgotten_first() -> None:
-    index = PrefixIndex(capacity=6)  # two prompts of two blocks, their keys, and the shared one
+    index = PrefixIndex(capacity=7)  # two prompts of two blocks, their keys, and the shared one
     for first in (10, 20, 10, 30):
         index.add(prefix(first, first + 1, own=-first))
     assert index.matched((20, 21)) == 0

@@ -22,6 +22,7 @@ from gateway.errors import (
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.fleet.health import Condition, HealthRules, Reason, Sign
 from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.wire.prefix import Prefix
 from tests.support.configs import a_catalog, a_model, a_variant
 
 READY = Condition.READY
@@ -555,3 +556,58 @@ def test_a_healthy_replica_is_never_ejected_by_what_clients_do(
         it.attempt(it.states[0], end)
         it.fleet.compare(it.now_s)
     assert it.told == []
+
+
+PROMPT = Prefix(tuple(range(10)), shared_key=98, own_key=99)
+
+
+def test_a_prompt_is_prefilling_until_its_first_token() -> None:
+    state = next(iter(FleetState(a_catalog())))
+    lease = Lease(state, PROMPT)
+    assert state.prefilling == 10
+    lease.began()
+    lease.began()
+    assert state.prefilling == 0
+    lease.release()
+    assert state.prefilling == state.in_flight == 0
+
+
+def test_what_was_sent_before_need_not_be_computed() -> None:
+    state = next(iter(FleetState(a_catalog())))
+    Lease(state, PROMPT).release()
+    assert state.known_blocks(PROMPT.blocks) == 10
+    assert state.has_seen(99)
+    assert not state.has_seen(97)
+    longer = Lease(state, Prefix((*PROMPT.blocks, 20, 21), own_key=99))
+    assert state.prefilling == 2
+    longer.release()
+    longer.release()
+    assert state.prefilling == 0
+
+
+def test_it_is_remembered_as_long_as_the_engine_has_room_for_it() -> None:
+    fleet = FleetState(a_catalog())
+    state = next(iter(fleet))
+    fleet.probed(state, Condition.READY, Load(kv_cache_tokens=1280), 0.0)
+    assert state.prefixes.capacity == 10
+    Lease(state, PROMPT).release()
+    assert 0 < state.known_blocks(PROMPT.blocks) < 10
+
+
+def test_an_ejected_replica_may_have_lost_what_it_knew() -> None:
+    replicas = [{"url": f"http://h{n}"} for n in range(3)]
+    fleet = FleetState(a_catalog({"name": "m", "engine": "vllm", "replicas": replicas}))
+    state = next(iter(fleet))
+    Lease(state, PROMPT).release()
+    for _ in range(9):
+        fleet.observed(Lease(state), EngineFault("broken"), 1.0)
+    assert state.health.ejection is not None
+    assert state.known_blocks(PROMPT.blocks) == 0
+
+
+def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> None:
+    replicas = [{"url": f"http://h{n}"} for n in range(3)]
+    catalog = a_catalog({"name": "m", "engine": "vllm", "replicas": replicas})
+    seeds = [[state.seed for state in FleetState(catalog)] for _ in range(2)]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 3
