@@ -39,7 +39,7 @@ from gateway.config.load import load_document
 from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import UNLIMITED, Catalog, compile_catalog
 from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
@@ -56,6 +56,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
+from gateway.queueing.queues import Queues, keep_looking
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -109,7 +110,13 @@ def build(
     catalog = compile_catalog(document, environ, policies=POLICIES)
     rng = rng or random.Random()
     metrics = Metrics(cells)
-    fleet = FleetState(catalog, _health_rules(document), rng, Teller(metrics))
+    fleet = FleetState(
+        catalog,
+        _health_rules(document),
+        rng,
+        Teller(metrics),
+        document.limits.expected_processes or workers,
+    )
     log_lines = RequestLog(request_log or unbuffered(sys.stdout))
     books = Bookkeeper(metrics, log_lines, clock, fleet)
     upstream = upstream or PoolUpstream()
@@ -133,13 +140,14 @@ def build(
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.rules = _health_rules(document)
+        fleet.processes = document.limits.expected_processes or workers
         fleet.apply(catalog)
         if issuer is not None:
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
 
     reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, readiness, store)
+    _show_gauges(metrics, fleet, exchange.queues, readiness, store)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
@@ -154,7 +162,7 @@ def build(
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
-    app.include_router(fleet_router(fleet, clock, admin_key))
+    app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))
@@ -208,6 +216,7 @@ def _lifespan(
                 group.start_soon(prober.run)
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
+                group.start_soon(keep_looking, exchange.queues)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
                 yield
@@ -262,7 +271,11 @@ def _health_rules(document: Document) -> HealthRules:
 
 
 def _show_gauges(
-    metrics: Metrics, fleet: FleetState, readiness: Readiness, store: LimitStore
+    metrics: Metrics,
+    fleet: FleetState,
+    queues: Queues,
+    readiness: Readiness,
+    store: LimitStore,
 ) -> None:
     def per_replica(
         read: Callable[..., float | None],
@@ -280,6 +293,18 @@ def _show_gauges(
         "Our own requests on a replica now.",
         ROUTE,
         per_replica(lambda state: state.in_flight),
+    )
+    metrics.level(
+        "gateway_replica_concurrency_target",
+        "Our own requests that a replica is to have at most; absent where nothing bounds them.",
+        ROUTE,
+        per_replica(lambda state: state.most if state.most < UNLIMITED else None),
+    )
+    metrics.level(
+        "gateway_queue_waiting",
+        "Calls that wait in the gateway for a replica.",
+        ("model", "variant"),
+        lambda: [((variant.model, variant.name), size) for variant, size in queues.lengths()],
     )
     metrics.gauge(
         "gateway_replica_load",

@@ -293,6 +293,13 @@ class NoReplica(GatewayError):
     code = "no_replica_available"
 
 
+class Overloaded(GatewayError):
+    """Every replica is busy, and the call cannot wait, or not long enough."""
+
+    status = 503
+    code = "server_overloaded"
+
+
 class Draining(GatewayError):
     """This gateway is shutting down."""
 

@@ -19,6 +19,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400), Number]
 _ADDRESS = "must be http://HOST[:PORT] or https://HOST[:PORT]"
 _HOST = re.compile(r"[a-z0-9._:%-]+")
 Weight = Annotated[float, Field(gt=0, le=1_000_000), Number]
+# requests at once: a number, found out by the gateway, or whatever comes
+Concurrency = Annotated[int, Field(ge=1, le=1_000_000), Number] | Literal["auto", "unlimited"]
 
 
 class Timeouts(Section):
@@ -41,6 +43,9 @@ class Replica(Section):
     weight: Weight = Field(1, description="Its share of the requests, against its siblings'.")
     name: Tag | None = Field(
         None, description="Its name in logs, metrics and answers; default: r0, r1, …"
+    )
+    concurrency: Concurrency | None = Field(
+        None, description="Calls that it is to have at once; default: the variant's."
     )
 
     @field_validator("url")
@@ -90,11 +95,27 @@ class Variant(Section):
         "random by weight (0 where absent); the others follow in order.",
     )
     tls: Tls = Field(Tls(), description="For https replicas.")
+    concurrency: Concurrency = Field(
+        "auto",
+        description="Calls that each replica is to have at once, over all processes; further ones "
+        "wait in the gateway. `auto`: learned from the engine.",
+    )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this variant."
     )
     deploy: Deploy | None = Field(
         None, description="What its engines run on: planned, and refused if it cannot start."
+    )
+
+
+class Queue(Section):
+    """Calls that wait in the gateway while every replica has all that it can do."""
+
+    max_waiting: Annotated[int, Field(ge=0, le=100_000), Number] = Field(
+        1000, description="Calls that may wait for a variant, in each worker; 0: none."
+    )
+    max_wait_s: Seconds = Field(
+        30, description="How long one may wait; it is refused at once where it would be longer."
     )
 
 
@@ -125,6 +146,7 @@ class Model(Section):
         (), description="Other models, asked in order when no variant can answer."
     )
     timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+    queue: Queue = Field(Queue(), description="Waiting while all replicas are busy.")
     hedging: Hedging | None = Field(
         None,
         description="Second tries for short calls that are late; none unless given, "
@@ -159,5 +181,15 @@ class Model(Section):
 
 
 SHORT_FORM = frozenset(
-    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls", "deploy"}
+    {
+        "engine",
+        "url",
+        "replicas",
+        "quantization",
+        "served_model",
+        "api_key",
+        "tls",
+        "concurrency",
+        "deploy",
+    }
 )

@@ -15,23 +15,28 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
-from gateway.config.models import Hedging, Timeouts
+from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
 from gateway.wire.http import Origin
 
 _PORTS = {"http": 80, "https": 443}
+UNLIMITED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine process. `key` stays the same over reloads; `name` is for people."""
+    """One engine process. `key` stays the same over reloads; `name` is for people.
+
+    `concurrency`: requests it is to have at once, over all processes; None: to be found out.
+    """
 
     key: str
     name: str
     url: str
     origin: Origin
     weight: float = 1.0
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Variant:
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
     resume: bool = True
+    queue: Queue = field(default_factory=Queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,8 @@ class _Compiler:
                 self.problems.append(f"{where}.url: this replica is there already")
             if any(name == other.name for other in replicas):
                 self.problems.append(f'{where}.name: "{name}" is another replica already')
-            replicas.append(Replica(key, name, key, origin, replica.weight))
+            at_once = _at_once(replica.concurrency or given.concurrency)
+            replicas.append(Replica(key, name, key, origin, replica.weight, at_once))
         tag = given.quantization
         return Variant(
             name=f"{model.name}:{tag}" if tag else model.name,
@@ -183,6 +190,7 @@ class _Compiler:
             limits=given.limits,
             model_limits=model.limits,
             resume=model.resume,
+            queue=model.queue,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -239,7 +247,9 @@ class _Compiler:
                     self.problems.append(
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
-            plans[given.name] = Plan(given.name, given.models)
+            plans[given.name] = Plan(
+                given.name, given.models, weight=given.weight, priority=given.priority
+            )
         return plans
 
     def _keys(self, plans: Mapping[str, Plan], rates: Mapping[str, Rates]) -> KeyRing:
@@ -281,6 +291,12 @@ class _Compiler:
         except ValueError as exc:
             self.problems.append(f"{path}: {exc}")
             return None
+
+
+def _at_once(given: Concurrency) -> int | None:
+    if given == "auto":
+        return None
+    return UNLIMITED if given == "unlimited" else given
 
 
 def _reachable(start: str, compiled: Mapping[str, Model]) -> set[str]:

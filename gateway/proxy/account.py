@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
+from gateway.fleet.gradient import Signal
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.call import Call
 from gateway.proxy.retry import Stop
@@ -21,7 +22,10 @@ from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:
     from gateway.engines.kept import Kept
+    from gateway.fleet.catalog import Variant
     from gateway.limits.limiter import Reservation
+    from gateway.queueing.refusals import Refused
+    from gateway.queueing.ticket import Ticket
     from gateway.wire.usage import Usage
 
 _NO_ROUTE = ("", "", "")
@@ -52,6 +56,7 @@ class Account:
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
     `tried` is the lease of the last try, released or not.
+    `queued_s` is how long it has waited in line, `ticket` what it was charged for the place.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
@@ -68,12 +73,14 @@ class Account:
         "hedge",
         "kept",
         "output_tokens",
+        "queued_s",
         "reservation",
         "resume_refused",
         "resumes",
         "retry_refused",
         "route",
         "stream",
+        "ticket",
         "tried",
         "usage",
     )
@@ -91,6 +98,8 @@ class Account:
         self.first_content_s: float | None = None
         self.hedge: Hedge | None = None
         self.output_tokens = 0
+        self.queued_s = 0.0
+        self.ticket: Ticket | None = None
         self.reservation: Reservation | None = None
         self.retry_refused: Stop | None = None
         self.kept: Kept | None = None
@@ -168,6 +177,15 @@ class Bookkeeper:
         if failure is not None and loser.tried is not None:
             self._fleet.observed(loser.tried, failure, self._clock.now_s())
 
+    def waited(self, account: Account, variant: "Variant", priority: str) -> None:
+        """A call has got a replica after it had waited for one."""
+        cell = self._metrics.queue_wait.cell(variant.model, variant.name, priority)
+        cell.observe(account.queued_s)
+
+    def turned_away(self, variant: "Variant", priority: str, why: "Refused") -> None:
+        """A call may not wait for a replica, or not any longer."""
+        self._metrics.queue_refusals.cell(variant.model, variant.name, priority, why.value).add()
+
     def resumed(self, account: Account, outcome: str) -> None:
         """A stream broke after content; `outcome`: how it went on, or why it did not."""
         self._metrics.resumes.cell(*account.route, outcome).add()
@@ -181,13 +199,7 @@ class Bookkeeper:
         ended = self._metrics.ended(account.route, outcome)
         ended.requests.add()
         ended.duration.observe(duration_s)
-        if account.reservation is not None:
-            account.reservation.settle(
-                account.usage, account.output_tokens, failure, account.attempts
-            )
-        if account.tried is not None and failure is None:
-            self._metrics.attempts.cell(*account.route, _OK).add()
-            self._fleet.observed(account.tried, None, now_s)
+        self._end(account, failure, now_s)
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
@@ -221,6 +233,7 @@ class Bookkeeper:
         if account.resumes:
             line.resumes = account.resumes
         line.resume_refused = account.resume_refused
+        line.queue_ms = round(account.queued_s * 1000, 2) or None
         if failure is not None:
             line.error_code = failure.code
             line.error_source = failure.source.value
@@ -232,6 +245,34 @@ class Bookkeeper:
         if call.sdk_retry is not None:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
         self._log.write(line)
+
+    def _end(self, account: Account, failure: GatewayError | None, now_s: float) -> None:
+        """Settle what was held for the call, and let the fleet know how its last try ended."""
+        if account.reservation is not None:
+            account.reservation.settle(
+                account.usage, account.output_tokens, failure, account.attempts
+            )
+        if account.ticket is not None:
+            account.ticket.settle(
+                account.usage, account.output_tokens, now_s, is_whole=failure is None
+            )
+        if account.tried is not None and failure is None:
+            self._metrics.attempts.cell(*account.route, _OK).add()
+            self._fleet.observed(account.tried, None, now_s)
+            if account.tried.since_s is not None:
+                self._time(account, account.tried, account.tried.since_s, now_s)
+
+    def _time(self, account: Account, lease: Lease, since_s: float, now_s: float) -> None:
+        """Let the fleet know how long this answer took, where its target goes by that."""
+        if account.resumes or account.hedge is not None:
+            return
+        first_s = account.first_content_s
+        if first_s is not None:
+            self._fleet.timed(lease, Signal.FIRST_TOKEN, first_s - since_s, now_s)
+            return
+        usage = account.usage
+        tokens = account.output_tokens if usage is None else usage.completion_tokens
+        self._fleet.timed(lease, Signal.PER_TOKEN, (now_s - since_s) / max(1, tokens), now_s)
 
     def _count(self, account: Account) -> tuple[int | None, int | None, int]:
         """Tokens in, out and cached; what we counted stands in for unknown tokens out."""

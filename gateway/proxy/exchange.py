@@ -23,6 +23,7 @@ from gateway.errors import (
     InternalError,
     InvalidRequest,
     NoReplica,
+    Overloaded,
     RateLimited,
 )
 from gateway.fleet.catalog import Variant
@@ -38,6 +39,7 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.legs import Legs
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
+from gateway.queueing.queues import Queues
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route, resolve
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -81,6 +83,14 @@ class Exchange:
         self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
         self._budgets: dict[str, RetryBudget] = {}
         self._resting = Resting()
+        self.queues = Queues(
+            fleet=fleet,
+            policies=policies,
+            resting=self._resting,
+            clock=clock,
+            rng=rng,
+            told=books.turned_away,
+        )
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -127,17 +137,17 @@ class Exchange:
         account: Account,
     ) -> None:
         tried: list[ReplicaState] = []
+        passed: list[Variant] = []
         failure: GatewayError | None = None
         while True:
             try:
-                state = await self._reserved(ask, caller, route, tried, account)
-            except RateLimited as limited:
-                raise failure or limited from limited
-            if state is None:
-                raise failure or NoReplica("no replica can take this call now")
+                lease = await self._place(call, ask, caller, route, tried, passed, account)
+            except (NoReplica, Overloaded, RateLimited) as none:
+                raise failure or none from none
+            state = lease.state
             if failure is None:
                 self._budget(route[0].model).count_request(call.received_s)
-            failure = await self._failure_on(call, ask, route, state, tried, client, account)
+            failure = await self._failure_on(call, ask, route, lease, tried, client, account)
             if failure is None:
                 return
             self._books.failed_attempt(account, failure)
@@ -146,24 +156,90 @@ class Exchange:
                 await self._legs.go_on(call, ask, state, client, account, failure)
                 return
             tried.append(state)
-            if client.is_gone or self._pick(ask, route, tried, ()) is None:
+            if client.is_gone or self._pick(ask, route, tried, passed) is None:
                 raise failure
             wait_s = self._wait_before_retry_s(call, route[0], account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)
+
+    async def _place(
+        self,
+        call: Call,
+        ask: Ask,
+        caller: Caller,
+        route: Route,
+        tried: list[ReplicaState],
+        passed: list[Variant],
+        account: Account,
+    ) -> Lease:
+        """A place on a replica that was not tried. Raises why there is none.
+
+        Where all of a variant are busy the call waits for one of them; where it must not, the
+        variant is `passed` over.
+        """
+        while True:
+            state = await self._reserved(ask, caller, route, tried, passed, account)
+            if state is None:
+                raise NoReplica("no replica can take this call now")
+            if state.in_flight < state.most:
+                return Lease(state)
+            try:
+                lease = await self._waited(call, ask, caller, route, state, tried, account)
+            except Overloaded:
+                passed.append(state.variant)
+                if self._pick(ask, route, tried, passed) is None:
+                    raise
+            else:
+                if lease is not None:
+                    return lease
+
+    async def _waited(
+        self,
+        call: Call,
+        ask: Ask,
+        caller: Caller,
+        route: Route,
+        state: ReplicaState,
+        tried: list[ReplicaState],
+        account: Account,
+    ) -> Lease | None:
+        """A place on a replica of this variant, of which all are busy. Raises Overloaded.
+
+        None: the call must look for a replica again.
+        """
+        variant = state.variant
+        began_s = self._clock.now_s()
+        try:
+            place = await self.queues.wait(
+                variant,
+                caller,
+                ask,
+                waited_s=account.queued_s,
+                left_s=call.received_s + _allowed_s(call, route[0]) - began_s,
+                tried=tried,
+                ticket=account.ticket,
+            )
+        finally:
+            account.queued_s += self._clock.now_s() - began_s
+        account.ticket = place.ticket
+        if place.lease is not None:
+            self._books.waited(account, variant, caller.plan.priority)
+        return place.lease
 
     async def _failure_on(
         self,
         call: Call,
         ask: Ask,
         route: Route,
-        state: ReplicaState,
+        lease: Lease,
         tried: list[ReplicaState],
         client: Client,
         account: Account,
     ) -> GatewayError | None:
         """How a try on this replica failed; None: it brought the answer."""
-        lease = Lease(state)
+        state = lease.state
+        if state.target.gradient is not None:
+            lease.since_s = self._clock.now_s()
         account.attempt(lease)
         try:
             if state.variant.hedging is None:
@@ -205,7 +281,7 @@ class Exchange:
     def _rival(
         self, model: str, first: ReplicaState, tried: list[ReplicaState]
     ) -> ReplicaState | None:
-        """Another ready replica of the same variant, which has now been tried, too.
+        """Another ready replica of the same variant with room, which has now been tried, too.
 
         None where the budget for retries has no room, or nobody is free.
         """
@@ -214,7 +290,8 @@ class Exchange:
         now_s = self._clock.now_s()
         variant = first.variant
         shunned = (first, *tried, *self._resting.at(now_s))
-        states = self.fleet.candidates(variant, shunned, only_usable=True)
+        ready = self.fleet.candidates(variant, shunned, only_usable=True)
+        states = [state for state in ready if state.in_flight < state.most]
         if not states or not budget.has_room(
             now_s, ratio=rules.budget_ratio, floor=rules.budget_floor
         ):
@@ -236,15 +313,17 @@ class Exchange:
         caller: Caller,
         route: Collection[Variant],
         tried: Collection[ReplicaState],
+        passed: Collection[Variant],
         account: Account,
     ) -> ReplicaState | None:
         """A replica whose limits have room for this call, and have been charged with it.
 
         A variant whose own limits are reached is passed over like one without replicas; the
         caller's own hold everywhere. Who is free may change while limits are asked, so a
-        replica is picked afterwards. Raises RateLimited, or LimiterDown.
+        replica is picked afterwards. `passed`: variants that are passed over as well. Raises
+        RateLimited, or LimiterDown.
         """
-        full: list[Variant] = []
+        full = list(passed)
         if account.reservation is None and len(route) == 1:  # there is no choice to make before
             (only,) = route
             account.reservation = await self._limiter.reserve(caller, only, ask)
@@ -269,7 +348,10 @@ class Exchange:
         tried: Collection[ReplicaState],
         full: Collection[Variant],
     ) -> ReplicaState | None:
-        """A replica of the first variant that has one left; ready ones anywhere come first."""
+        """A replica of the first variant that has one left; ready ones anywhere come first.
+
+        One with room, if any of the variant has room.
+        """
         is_possible = False
         rounds: _Rounds = ((tried, True), (tried, False))
         if self._resting.until_s:
@@ -282,7 +364,12 @@ class Exchange:
                 if variant in full:
                     continue
                 if states := self.fleet.candidates(variant, shunned, only_usable=only_usable):
-                    return self._policies[variant.policy].pick(states, self._rng)
+                    policy = self._policies[variant.policy]
+                    state = policy.pick(states, self._rng)
+                    if state.in_flight >= state.most:
+                        roomy = [one for one in states if one.in_flight < one.most]
+                        return policy.pick(roomy, self._rng) if roomy else state
+                    return state
         if not is_possible:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None

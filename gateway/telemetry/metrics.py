@@ -55,6 +55,7 @@ _ITL_S = (
     1,
     2.5,
 )
+_WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 _STORE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1)
 _RATIO = (0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8)
 
@@ -130,6 +131,19 @@ class Metrics:
             "gateway_resumes",
             "Streams that broke after content: the way they went on, or why they did not.",
             (*ROUTE, "outcome"),
+        )
+        self.queue_refusals = new.counter(
+            "gateway_queue_refusals",
+            "Calls refused because every replica was busy: the queue was `full`, the wait would "
+            "have been too `long`, the longest wait was `over`, or a caller with fewer waiting "
+            "calls took the place (`displaced`).",
+            ("model", "variant", "priority", "reason"),
+        )
+        self.queue_wait = new.histogram(
+            "gateway_queue_wait_seconds",
+            "How long calls waited in the gateway for a replica, those that got one.",
+            ("model", "variant", "priority"),
+            _WAIT_S,
         )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
