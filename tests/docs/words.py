@@ -37,6 +37,8 @@ ADVICE: dict[type[GatewayError], str] = {
     "(or the `x-request-timeout-ms` that was sent).",
     errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
+    errors.Overloaded: "Wait for `retry-after`. If it lasts, add replicas: see "
+    "[overload](overload.md).",
     errors.Draining: "Try again: another gateway process will answer.",
     errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
     errors.KeyNotFound: "`gateway keys list` shows which keys there are.",
@@ -86,6 +88,7 @@ FIELDS: dict[str, str] = {
     "finish_reason": "Why the engine stopped, in its words.",
     "stream": "Whether the answer was a stream.",
     "sdk_retry": "How often the client's SDK had tried before.",
+    "queue_ms": "Milliseconds that the call waited for a replica: see [overload](overload.md).",
     "ttft_ms": "Milliseconds from the call's arrival to the first content, streams only.",
     "duration_ms": "Milliseconds from the call's arrival to its end.",
     "prompt_tokens": "Tokens read, as the engine counted.",
