@@ -6,6 +6,7 @@ every replica that stays.
 
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final
 
 from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
@@ -34,6 +35,9 @@ from gateway.fleet.health import (
 )
 from gateway.fleet.target import Target
 
+# how much of what is usual the last answer makes up
+_NEWS: Final = 0.1
+
 
 class ReplicaState:
     """One replica as it is now; a `ReplicaView` for the routing policies.
@@ -43,7 +47,8 @@ class ReplicaState:
     `era` counts its ejections, so that what began before the last one is not held against it.
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
-    request of ours has ended there, while others wait.
+    request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
+    while none has been seen.
     """
 
     __slots__ = (
@@ -66,6 +71,7 @@ class ReplicaState:
         "target",
         "trial",
         "turns",
+        "usual_s",
         "variant",
         "was_full",
         "weight",
@@ -93,6 +99,7 @@ class ReplicaState:
         self.target = Target(replica.concurrency, processes)
         self.most = self.target.most
         self.was_full = False
+        self.usual_s = 0.0
         self.on_free: Callable[[ReplicaState], None] | None = None
 
     @property
@@ -111,6 +118,11 @@ class ReplicaState:
         if not self.target.is_for(replica.concurrency, processes):
             self.target = Target(replica.concurrency, processes)
             self.most = self.target.most
+
+    def answered(self, took_s: float) -> None:
+        """An answer is whole."""
+        known = self.usual_s
+        self.usual_s = known + (took_s - known) * _NEWS if known else took_s
 
     def set_trial(self, trial: "Lease | None") -> None:
         """The request that tries this replica out now; None: there is none."""

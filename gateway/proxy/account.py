@@ -199,7 +199,7 @@ class Bookkeeper:
         ended = self._metrics.ended(account.route, outcome)
         ended.requests.add()
         ended.duration.observe(duration_s)
-        self._end(account, failure, now_s)
+        self._end(account, failure, now_s, duration_s)
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
@@ -246,19 +246,21 @@ class Bookkeeper:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
         self._log.write(line)
 
-    def _end(self, account: Account, failure: GatewayError | None, now_s: float) -> None:
+    def _end(
+        self, account: Account, failure: GatewayError | None, now_s: float, duration_s: float
+    ) -> None:
         """Settle what was held for the call, and let the fleet know how its last try ended."""
         if account.reservation is not None:
             account.reservation.settle(
                 account.usage, account.output_tokens, failure, account.attempts
             )
         if account.ticket is not None:
-            account.ticket.settle(
-                account.usage, account.output_tokens, now_s, is_whole=failure is None
-            )
+            account.ticket.settle(account.usage, account.output_tokens, failure)
         if account.tried is not None and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
             self._fleet.observed(account.tried, None, now_s)
+            if account.attempts == 1:
+                account.tried.state.answered(duration_s - account.queued_s)
             if account.tried.since_s is not None:
                 self._time(account, account.tried, account.tried.since_s, now_s)
 

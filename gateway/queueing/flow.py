@@ -13,19 +13,17 @@ _MEMORY_S: Final = 10.0
 _MEMORY_PLACES: Final = 8.0
 # places, fading, that have to be seen before anything is said
 _LEAST: Final = 3.0
-_SERVICE_MEMORY: Final = 0.9
 
 
 class Flow:
-    """`usual_s`: how long a call keeps its place; 0 while none has given one back."""
+    """One variant's."""
 
-    __slots__ = ("_places", "_seconds", "_since_s", "usual_s")
+    __slots__ = ("_places", "_seconds", "_since_s")
 
     def __init__(self) -> None:
         self._places = 0.0
         self._seconds = 0.0
         self._since_s: float | None = None
-        self.usual_s = 0.0
 
     def begin(self, now_s: float) -> None:
         """Somebody waits from now on."""
@@ -42,18 +40,17 @@ class Flow:
         self._pass(now_s)
         self._places += 1
 
-    def kept(self, seconds: float) -> None:
-        """A call has given its place back after so long."""
-        known = self.usual_s
-        self.usual_s = (
-            seconds if not known else known * _SERVICE_MEMORY + seconds * (1 - _SERVICE_MEMORY)
-        )
+    def wait_s(
+        self, ahead: float, now_s: float, *, places: int, usual_s: float | None
+    ) -> float | None:
+        """Until a call with so many before it gets a place; None: nobody can say yet.
 
-    def wait_s(self, ahead: float, now_s: float) -> float | None:
-        """Until a call with so many before it gets a place; None: nobody can say yet."""
-        more_s = 0.0 if self._since_s is None else now_s - self._since_s
+        Until enough places were given, what is known of answers must do: that there are so many
+        `places`, each of which is taken for `usual_s`.
+        """
         if self._places < _LEAST:
-            return None
+            return None if usual_s is None else (ahead + 1) * usual_s / max(1, places)
+        more_s = 0.0 if self._since_s is None else now_s - self._since_s
         return (ahead + 1) * (self._seconds + more_s) / self._places
 
     def _pass(self, now_s: float) -> None:

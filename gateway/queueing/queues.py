@@ -119,14 +119,17 @@ class Queues:
             is_first=bool(tried or waited_s),
             tried=[state.name for state in tried if state.variant.name == variant.name],
         )
-        longest_s = variant.queue.max_wait_s - waited_s
-        self._admit(queue, waiter, longest_s, left_s, now_s)
-        lease = await self._verdict(queue, waiter, longest_s)
+        allowed_s = variant.queue.max_wait_s - waited_s
+        usual_s = self._usual_s(variant.name)
+        if usual_s is not None:  # a place that comes later than this is wasted
+            allowed_s = min(allowed_s, left_s - usual_s)
+        self._admit(queue, waiter, allowed_s, now_s)
+        lease = await self._verdict(queue, waiter, allowed_s)
         if lease is None or is_paid:
             return Place(lease, ticket)
         if ticket is not None:
             ticket.refund()
-        return Place(lease, Ticket(tally, queue.flow, cost, prompt_tokens, self._clock.now_s()))
+        return Place(lease, Ticket(tally, cost, prompt_tokens))
 
     def look(self) -> None:
         """Look again at who could go on: what no event announces, such as the end of a rest."""
@@ -143,16 +146,11 @@ class Queues:
         queue.variant = variant
         return queue
 
-    def _admit(
-        self, queue: _Queue, waiter: Waiter, longest_s: float, left_s: float, now_s: float
-    ) -> None:
+    def _admit(self, queue: _Queue, waiter: Waiter, allowed_s: float, now_s: float) -> None:
         """Let it join the line, or raise why it must not."""
-        line, flow, variant = queue.line, queue.flow, queue.variant
-        expected_s = flow.wait_s(line.ahead_of(waiter), now_s)
-        allowed_s = min(longest_s, left_s - flow.usual_s)
-        if longest_s <= 0:
-            raise self._refused(queue, waiter, Refused.OVER)
-        if expected_s is not None and expected_s > allowed_s:
+        line, variant = queue.line, queue.variant
+        expected_s = self._wait_s(queue, line.ahead_of(waiter), now_s)
+        if allowed_s <= 0 or (expected_s is not None and expected_s > allowed_s):
             raise self._refused(queue, waiter, Refused.LONG)
         if len(line) >= variant.queue.max_waiting:
             out = line.to_displace(waiter) if line else None
@@ -160,17 +158,17 @@ class Queues:
                 raise self._refused(queue, waiter, Refused.FULL)
             self._leave(queue, out)
             self._decide(queue, out, self._refused(queue, out, Refused.DISPLACED))
-        flow.begin(now_s)
+        queue.flow.begin(now_s)
         line.join(waiter)
         for state in self._fleet.replicas_of(variant.name):
             state.was_full = True
             state.on_free = self._freed
 
-    async def _verdict(self, queue: _Queue, waiter: Waiter, longest_s: float) -> Lease | None:
+    async def _verdict(self, queue: _Queue, waiter: Waiter, allowed_s: float) -> Lease | None:
         loop = asyncio.get_running_loop()
         verdict: asyncio.Future[Lease | Overloaded | None] = loop.create_future()
         queue.verdicts[waiter] = verdict
-        timer = loop.call_later(longest_s, self._expire, queue, waiter)
+        timer = loop.call_later(allowed_s, self._expire, queue, waiter)
         # a place may have come free, or a rest ended, without a word
         self._give(queue.variant.name)
         try:
@@ -251,9 +249,20 @@ class Queues:
         for state in self._fleet.replicas_of(queue.variant.name):
             state.on_free = None
 
+    def _wait_s(self, queue: _Queue, ahead: float, now_s: float) -> float | None:
+        """Until a call with so many before it gets a place; None: nobody can say yet."""
+        name = queue.variant.name
+        places = sum(s.most for s in self._fleet.replicas_of(name) if s.is_usable)
+        return queue.flow.wait_s(ahead, now_s, places=places, usual_s=self._usual_s(name))
+
+    def _usual_s(self, name: str) -> float | None:
+        """How long answers of this variant take; None: none has been seen yet."""
+        known = [s.usual_s for s in self._fleet.replicas_of(name) if s.usual_s]
+        return sum(known) / len(known) if known else None
+
     def _refused(self, queue: _Queue, waiter: Waiter, why: Refused) -> Overloaded:
         self._told(queue.variant, waiter.priority, why)
-        gone_s = queue.flow.wait_s(len(queue.line), self._clock.now_s())
+        gone_s = self._wait_s(queue, len(queue.line), self._clock.now_s())
         return refusal(queue.variant, why, gone_s)
 
 

@@ -1,23 +1,24 @@
 """A call that has waited and got its place: what it was charged, until it is known what it took."""
 
+from typing import Final
+
+from gateway.errors import ClientGone, DeadlineExceeded, GatewayError
 from gateway.queueing.counters import Tally
-from gateway.queueing.flow import Flow
 from gateway.wire.usage import Usage
+
+# the engine worked until then, and nobody knows on how much
+_CUT_OFF: Final = (ClientGone, DeadlineExceeded)
 
 
 class Ticket:
     """`held`: the charge, in weighted tokens. `prompt_tokens` is an estimate."""
 
-    __slots__ = ("_flow", "_is_open", "_since_s", "held", "prompt_tokens", "tally")
+    __slots__ = ("_is_open", "held", "prompt_tokens", "tally")
 
-    def __init__(
-        self, tally: Tally, flow: Flow, held: float, prompt_tokens: float, now_s: float
-    ) -> None:
+    def __init__(self, tally: Tally, held: float, prompt_tokens: float) -> None:
         self.tally = tally
         self.held = held
         self.prompt_tokens = prompt_tokens
-        self._flow = flow
-        self._since_s = now_s
         self._is_open = True
 
     def refund(self) -> None:
@@ -26,21 +27,18 @@ class Ticket:
             self._is_open = False
             self.tally.charge(-self.held)
 
-    def settle(
-        self, usage: Usage | None, output_tokens: int, now_s: float, *, is_whole: bool
-    ) -> None:
+    def settle(self, usage: Usage | None, output_tokens: int, failure: GatewayError | None) -> None:
         """The call is over. `output_tokens`: what we counted, where there is no usage.
 
-        A call that failed before anything of an answer was there costs nothing.
+        A call that was cut off before anything of an answer was there costs what was held for
+        it; one that failed, nothing.
         """
         if not self._is_open:
             return
-        self._is_open = False
         if usage is not None:
             self.tally.settle(self.held, usage.prompt_tokens, usage.completion_tokens)
-        elif is_whole or output_tokens:
+        elif failure is None or output_tokens:
             self.tally.settle(self.held, self.prompt_tokens, output_tokens)
-        else:
-            self.tally.settle(self.held, 0, 0)
-        if is_whole:
-            self._flow.kept(now_s - self._since_s)
+        elif not isinstance(failure, _CUT_OFF):
+            self.refund()
+        self._is_open = False

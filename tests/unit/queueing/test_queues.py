@@ -18,7 +18,6 @@ from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.queueing.queues import Place, keep_looking
 from gateway.queueing.refusals import Refused
 from gateway.queueing.ticket import Ticket
-from gateway.wire.usage import Usage
 from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import Refusals, a_caller, a_queues, an_ask
@@ -184,7 +183,7 @@ async def test_what_a_call_has_waited_counts() -> None:
     bench = Bench(max_wait_s=5)
     bench.fill()
     await bench.wait(waited_s=5)
-    assert bench.refusals.told == [("m:fp8", "interactive", Refused.OVER)]
+    assert bench.refusals.told == [("m:fp8", "interactive", Refused.LONG)]
 
 
 async def test_the_line_has_a_bound() -> None:
@@ -224,8 +223,7 @@ async def paced(bench: Bench, places: int, every_s: float) -> None:
             lease.release()
         _, place = bench.places[-1]
         assert place.lease is not None
-        assert place.ticket is not None
-        place.ticket.settle(Usage(1, 1), 0, bench.clock.now_s() + 2, is_whole=True)
+        place.lease.state.answered(2.0)
         place.lease.release()
 
 
@@ -256,11 +254,26 @@ async def test_a_call_that_could_not_be_answered_before_its_deadline_is_refused(
     assert [why for _, _, why in bench.refusals.told] == [Refused.LONG]
 
 
+async def test_a_place_that_would_come_too_late_is_not_taken() -> None:
+    bench = Bench("http://a")
+    (held,) = bench.fill()
+    bench.states[0].answered(1.0)
+
+    async def hasty() -> None:
+        await bench.wait(left_s=1.02)
+
+    bench.queues._of(bench.variant).flow._places = 3.0  # at once, as far as is known
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hasty)
+    assert [why for _, _, why in bench.refusals.told] == [Refused.OVER]
+    held.release()
+
+
 async def test_a_retry_goes_first_and_elsewhere_and_is_not_charged_twice() -> None:
     bench = Bench()
     one, two = bench.fill()
     tally = bench.queues._of(bench.variant).line.tally("again", 1, "interactive")
-    ticket = Ticket(tally, bench.queues._of(bench.variant).flow, 100, 1, 0.0)
+    ticket = Ticket(tally, 100, 1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bench.wait, "other")
         await turns()
@@ -288,7 +301,7 @@ async def test_what_was_charged_elsewhere_is_given_back() -> None:
     other = a_queues(bench.fleet)._of(bench.variant)
     tally = other.line.tally("team", 1, "interactive")
     tally.charge(100)
-    ticket = Ticket(tally, other.flow, 100, 1, 0.0)
+    ticket = Ticket(tally, 100, 1)
     bench.queues = a_queues(bench.fleet, bench.clock)
 
     async def retry() -> None:

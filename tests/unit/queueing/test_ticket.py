@@ -1,42 +1,60 @@
+import pytest
+
+from gateway.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    EngineFault,
+    EngineRefused,
+    GatewayError,
+    StreamBroken,
+)
 from gateway.queueing.counters import Tally, cost
-from gateway.queueing.flow import Flow
 from gateway.queueing.ticket import Ticket
 from gateway.wire.usage import Usage
 
 
-def a_ticket() -> tuple[Ticket, Tally, Flow]:
-    tally, flow = Tally(1), Flow()
+def a_ticket() -> tuple[Ticket, Tally]:
+    tally = Tally(1)
     tally.charge(500)
-    return Ticket(tally, flow, 500, 40, 10.0), tally, flow
+    return Ticket(tally, 500, 40), tally
 
 
 def test_what_the_engine_counted_is_charged() -> None:
-    ticket, tally, flow = a_ticket()
-    ticket.settle(Usage(30, 10), 99, 14.0, is_whole=True)
+    ticket, tally = a_ticket()
+    ticket.settle(Usage(30, 10), 99, None)
     assert tally.served == cost(30, 10)
-    assert flow.usual_s == 4
 
 
-def test_without_its_count_ours_is() -> None:
-    ticket, tally, _ = a_ticket()
-    ticket.settle(None, 7, 14.0, is_whole=False)
+@pytest.mark.parametrize("failure", [None, StreamBroken("x"), ClientGone("x")])
+def test_without_its_count_ours_is(failure: GatewayError | None) -> None:
+    ticket, tally = a_ticket()
+    ticket.settle(None, 7, failure)
     assert tally.served == cost(40, 7)
 
 
-def test_a_failure_before_anything_was_there_is_free() -> None:
-    ticket, tally, flow = a_ticket()
-    ticket.settle(None, 0, 14.0, is_whole=False)
-    assert (tally.served, flow.usual_s) == (0, 0)
+@pytest.mark.parametrize("failure", [EngineFault("x"), EngineRefused("x")])
+def test_a_failure_before_anything_was_there_is_free(failure: GatewayError) -> None:
+    ticket, tally = a_ticket()
+    ticket.settle(None, 0, failure)
+    assert tally.served == 0
+
+
+@pytest.mark.parametrize("failure", [ClientGone("x"), DeadlineExceeded("x")])
+def test_a_call_that_was_cut_off_is_not(failure: GatewayError) -> None:
+    """Else a caller with short deadlines takes the places of all others and never pays."""
+    ticket, tally = a_ticket()
+    ticket.settle(None, 0, failure)
+    assert tally.served == 500
 
 
 def test_it_is_settled_once() -> None:
-    ticket, tally, _ = a_ticket()
+    ticket, tally = a_ticket()
     ticket.refund()
     ticket.refund()
-    ticket.settle(Usage(30, 10), 0, 14.0, is_whole=True)
+    ticket.settle(Usage(30, 10), 0, None)
     assert tally.served == 0
-    ticket, tally, _ = a_ticket()
-    ticket.settle(Usage(30, 10), 0, 14.0, is_whole=True)
-    ticket.settle(Usage(30, 10), 0, 14.0, is_whole=True)
+    ticket, tally = a_ticket()
+    ticket.settle(Usage(30, 10), 0, None)
+    ticket.settle(Usage(30, 10), 0, None)
     ticket.refund()
     assert tally.served == cost(30, 10)
