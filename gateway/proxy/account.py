@@ -255,7 +255,7 @@ class Bookkeeper:
                 account.usage, account.output_tokens, failure, account.attempts
             )
         if account.ticket is not None:
-            account.ticket.settle(account.usage, account.output_tokens, failure)
+            account.ticket.settle(account.usage, account.output_tokens, failure, now_s)
         if account.tried is not None and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
             self._fleet.observed(account.tried, None, now_s)

@@ -11,7 +11,8 @@ pause earns nothing. Two callers that both have calls waiting are never further 
 two calls' tokens.
 
 Source: Sheng et al., "Fairness in Serving Large Language Models" (OSDI 2024), algorithm 2 with
-its weights, and its variant that predicts lengths.
+its weights, and its variant that predicts lengths. How long answers take is estimated as TCP does
+it for round trips (RFC 6298).
 """
 
 from collections.abc import Iterable
@@ -23,18 +24,22 @@ OUTPUT_WEIGHT: Final = 2.0
 MOST_KNOWN: Final = 10_000
 _USUAL_OUTPUT: Final = 256.0
 _MEMORY: Final = 0.9
+# mean deviations beyond the mean, which few answers exceed
+_SPREAD: Final = 2.0
 
 
 class Tally:
-    """One caller: `served` so far, its `weight`, and how many tokens its answers usually have."""
+    """One caller: `served` so far, its `weight`, and how its answers usually are."""
 
-    __slots__ = ("served", "usual_cost", "usual_output", "weight")
+    __slots__ = ("_off_s", "_took_s", "served", "usual_cost", "usual_output", "weight")
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
         self.served = 0.0
         self.usual_output = _USUAL_OUTPUT
         self.usual_cost = cost(0, _USUAL_OUTPUT)
+        self._took_s: float | None = None
+        self._off_s = 0.0
 
     def predicted(self, prompt_tokens: float, most_output: float | None) -> float:
         """What a call will cost. `most_output`: what its client allows, None: nothing said."""
@@ -42,6 +47,20 @@ class Tally:
         if most_output is not None and 0 <= most_output < output:
             output = most_output
         return cost(prompt_tokens, output)
+
+    @property
+    def needs_s(self) -> float | None:
+        """How long nearly all of its answers take at most; None: there was none yet."""
+        return None if self._took_s is None else self._took_s + _SPREAD * self._off_s
+
+    def took(self, seconds: float, *, is_whole: bool) -> None:
+        """How long an answer took, or one that was cut off had taken by then."""
+        known = self._took_s
+        if known is None:
+            self._took_s, self._off_s = seconds, seconds / 2
+        elif is_whole or seconds > known:
+            self._off_s = self._off_s * _MEMORY + abs(seconds - known) * (1 - _MEMORY)
+            self._took_s = known * _MEMORY + seconds * (1 - _MEMORY)
 
     def charge(self, tokens: float) -> None:
         self.served += tokens / self.weight

@@ -120,16 +120,16 @@ class Queues:
             tried=[state.name for state in tried if state.variant.name == variant.name],
         )
         allowed_s = variant.queue.max_wait_s - waited_s
-        usual_s = self._usual_s(variant.name)
-        if usual_s is not None:  # a place that comes later than this is wasted
-            allowed_s = min(allowed_s, left_s - usual_s)
+        needs_s = tally.needs_s or self._usual_s(variant.name)
+        if needs_s is not None:  # a place that comes later than this is wasted
+            allowed_s = min(allowed_s, left_s - needs_s)
         self._admit(queue, waiter, allowed_s, now_s)
         lease = await self._verdict(queue, waiter, allowed_s)
         if lease is None or is_paid:
             return Place(lease, ticket)
         if ticket is not None:
             ticket.refund()
-        return Place(lease, Ticket(tally, cost, prompt_tokens))
+        return Place(lease, Ticket(tally, cost, prompt_tokens, self._clock.now_s()))
 
     def look(self) -> None:
         """Look again at who could go on: what no event announces, such as the end of a rest."""

@@ -13,12 +13,13 @@ _CUT_OFF: Final = (ClientGone, DeadlineExceeded)
 class Ticket:
     """`held`: the charge, in weighted tokens. `prompt_tokens` is an estimate."""
 
-    __slots__ = ("_is_open", "held", "prompt_tokens", "tally")
+    __slots__ = ("_is_open", "_since_s", "held", "prompt_tokens", "tally")
 
-    def __init__(self, tally: Tally, held: float, prompt_tokens: float) -> None:
+    def __init__(self, tally: Tally, held: float, prompt_tokens: float, now_s: float) -> None:
         self.tally = tally
         self.held = held
         self.prompt_tokens = prompt_tokens
+        self._since_s = now_s
         self._is_open = True
 
     def refund(self) -> None:
@@ -27,7 +28,13 @@ class Ticket:
             self._is_open = False
             self.tally.charge(-self.held)
 
-    def settle(self, usage: Usage | None, output_tokens: int, failure: GatewayError | None) -> None:
+    def settle(
+        self,
+        usage: Usage | None,
+        output_tokens: int,
+        failure: GatewayError | None,
+        now_s: float,
+    ) -> None:
         """The call is over. `output_tokens`: what we counted, where there is no usage.
 
         A call that was cut off before anything of an answer was there costs what was held for
@@ -35,6 +42,8 @@ class Ticket:
         """
         if not self._is_open:
             return
+        if failure is None or isinstance(failure, _CUT_OFF):
+            self.tally.took(now_s - self._since_s, is_whole=failure is None)
         if usage is not None:
             self.tally.settle(self.held, usage.prompt_tokens, usage.completion_tokens)
         elif failure is None or output_tokens:

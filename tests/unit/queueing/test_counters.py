@@ -79,3 +79,27 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         known.of(f"big{number}", 1).charge(100)
     assert len(known._tallies) <= 4
+
+
+def test_how_long_answers_take_includes_the_longer_ones() -> None:
+    tally = Tally(1)
+    assert tally.needs_s is None
+    for _ in range(100):
+        tally.took(2.0, is_whole=True)
+    assert tally.needs_s == pytest.approx(2.0, rel=0.01)
+    for _ in range(50):
+        tally.took(1.0, is_whole=True)
+        tally.took(3.0, is_whole=True)
+    assert tally.needs_s is not None
+    assert 3 < tally.needs_s < 5
+
+
+def test_what_was_cut_off_says_only_that_it_takes_longer() -> None:
+    tally = Tally(1)
+    for _ in range(100):
+        tally.took(2.0, is_whole=True)
+    tally.took(0.1, is_whole=False)
+    assert tally.needs_s == pytest.approx(2.0, rel=0.01)
+    tally.took(5.0, is_whole=False)
+    assert tally.needs_s is not None
+    assert tally.needs_s > 2.5

@@ -273,7 +273,7 @@ async def test_a_retry_goes_first_and_elsewhere_and_is_not_charged_twice() -> No
     bench = Bench()
     one, two = bench.fill()
     tally = bench.queues._of(bench.variant).line.tally("again", 1, "interactive")
-    ticket = Ticket(tally, 100, 1)
+    ticket = Ticket(tally, 100, 1, 0.0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bench.wait, "other")
         await turns()
@@ -301,7 +301,7 @@ async def test_what_was_charged_elsewhere_is_given_back() -> None:
     other = a_queues(bench.fleet)._of(bench.variant)
     tally = other.line.tally("team", 1, "interactive")
     tally.charge(100)
-    ticket = Ticket(tally, 100, 1)
+    ticket = Ticket(tally, 100, 1, 0.0)
     bench.queues = a_queues(bench.fleet, bench.clock)
 
     async def retry() -> None:
