@@ -148,7 +148,7 @@ async def test_interactive_calls_go_before_batch() -> None:
 async def test_a_client_that_leaves_gives_up_its_place_in_line(direct: bool) -> None:
     async with narrow(direct=direct) as it, calls_to(it) as calls:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(calls.send)
+            tasks.start_soon(_quietly, calls, 40)
             await until(lambda: it.in_flight == 1, within_s=5)
             with anyio.move_on_after(0.2):
                 async with httpx.AsyncClient() as leaving:
@@ -232,7 +232,7 @@ async def test_a_full_variant_gives_way_to_the_next_when_it_refuses() -> None:
 async def test_a_failed_try_goes_to_the_head_of_the_line() -> None:
     async with narrow(SLOW, SLOW) as it, calls_to(it) as calls:
         first, second = it.engines
-        first.inject("500", count=1)
+        first.inject("status=500", count=1)
         async with anyio.create_task_group() as tasks:
             for _ in range(8):
                 tasks.start_soon(calls.send)
