@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.config.models import Timeouts
 from gateway.engines.adapter import AnswerStream, EngineAdapter, Served, Shown
+from gateway.engines.assembled import Assembled
 from gateway.engines.kept import Kept
 from gateway.engines.leg import Leg
 from gateway.engines.resumed_stream import ResumedStream
@@ -23,10 +24,12 @@ from gateway.errors import (
     StreamBroken,
     StreamStalled,
 )
+from gateway.fleet.catalog import Variant
 from gateway.fleet.state import ReplicaState
 from gateway.proxy.account import Account
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
+from gateway.proxy.gathered import Gathered, as_stream, is_gathered
 from gateway.proxy.relay import Relay
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
@@ -66,6 +69,26 @@ class Attempts:
         self._metrics = metrics
         self._clock = clock
         self._bounds = bounds
+
+    def form(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        adapter: EngineAdapter,
+        variant: Variant,
+        account: Account,
+    ) -> tuple[Call, Ask, Client]:
+        """How an answer is fetched: as it is asked for, or as a stream that is gathered.
+
+        Where gathering came to nothing, the next try is for the whole.
+        """
+        has_failed = account.resumes or account.resume_refused is not None
+        if has_failed or not is_gathered(ask, adapter, variant):
+            return call, ask, client
+        blank = adapter.blank(ask.operation)
+        assembled = Assembled(ask.operation, blank, self._bounds.max_answer_bytes)
+        return *as_stream(call, ask), Gathered(client, call.dialect, assembled)
 
     async def run(
         self,

@@ -137,13 +137,12 @@ class Exchange:
                 raise failure or NoReplica("no replica can take this call now")
             if failure is None:
                 self._budget(route[0].model).count_request(call.received_s)
-            failure = await self._failure_on(call, ask, route, state, tried, client, account)
+            adapter = self._engines[state.variant.engine]
+            form = self._attempts.form(call, ask, client, adapter, state.variant, account)
+            failure = await self._failure_on(*form, route, state, tried, account)
+            if failure is not None:
+                failure = await self._failure_beyond(*form, state, account, failure)
             if failure is None:
-                return
-            self._books.failed_attempt(account, failure)
-            self._resting.failed(state, failure, self._clock.now_s())
-            if account.first_content_s is not None:
-                await self._legs.go_on(call, ask, state, client, account, failure)
                 return
             tried.append(state)
             if client.is_gone or self._pick(ask, route, tried, ()) is None:
@@ -156,10 +155,10 @@ class Exchange:
         self,
         call: Call,
         ask: Ask,
+        client: Client,
         route: Route,
         state: ReplicaState,
         tried: list[ReplicaState],
-        client: Client,
         account: Account,
     ) -> GatewayError | None:
         """How a try on this replica failed; None: it brought the answer."""
@@ -178,6 +177,30 @@ class Exchange:
             return None
         finally:
             account.release()
+
+    async def _failure_beyond(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        state: ReplicaState,
+        account: Account,
+        failure: GatewayError,
+    ) -> GatewayError | None:
+        """What a failure of a try comes to; None: others went on with the answer it had begun.
+
+        Raises it where the client has seen the beginning, and the rest cannot be had.
+        """
+        self._books.failed_attempt(account, failure)
+        self._resting.failed(state, failure, self._clock.now_s())
+        if account.first_content_s is None:
+            return failure
+        broke = await self._legs.go_on(call, ask, client, state, account, failure)
+        if broke is not None:
+            if account.stream:
+                raise broke
+            account.begin_again()
+        return broke
 
     def _wait_before_retry_s(
         self, call: Call, first: Variant, account: Account, failure: GatewayError
