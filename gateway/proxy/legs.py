@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from gateway.engines.adapter import EngineAdapter
 from gateway.engines.kept import Kept, Why
+from gateway.engines.kept_usage import usage_so_far
 from gateway.engines.leg import Leg
-from gateway.engines.resumed_stream import closing, usage_so_far
+from gateway.engines.resumed_stream import closing
 from gateway.errors import EngineRefused, GatewayError
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.account import Account, Bookkeeper
