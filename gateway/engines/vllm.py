@@ -45,7 +45,13 @@ _GUIDED: Mapping[str, str] = MappingProxyType(
 _CONTINUES: Mapping[str, msgspec.Raw] = MappingProxyType(
     {"continue_final_message": TRUE, "add_generation_prompt": msgspec.Raw(b"false")}
 )
-_ALWAYS = ("service_tier", "kv_transfer_params", "ec_transfer_params", "metrics")
+_ALWAYS = (
+    "service_tier",
+    "system_fingerprint",
+    "kv_transfer_params",
+    "ec_transfer_params",
+    "metrics",
+)
 _USAGE = _nulls("prompt_tokens_details", "completion_tokens_details")
 _BLANK_CHAT = Blank(
     answer=_nulls(*_ALWAYS, "prompt_logprobs", "prompt_token_ids", "prompt_text"),

@@ -200,7 +200,7 @@ class Attempts:
             account.finish_reason = relay.stream.finish_reason
             account.output_tokens += relay.stream.content_events
         if relay.failure is not None:
-            raise _after_commit(relay.failure) if relay.is_committed else _before(relay.failure)
+            raise _after_commit(relay.failure) if relay.is_committed else unseen(relay.failure)
         client.finish()
         if not relay.has_ended:
             # the end of the body is all that is missing: worth a moment, to keep the connection
@@ -246,8 +246,10 @@ async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> Gatewa
     return adapter.refusal(response.status, body, response.header(b"retry-after"))
 
 
-def _before(failure: GatewayError) -> GatewayError:
-    """A stream that broke before its content is a fault that another replica may cure."""
+def unseen(failure: GatewayError) -> GatewayError:
+    """An answer that broke before its client saw any of it: another replica may cure that."""
+    if isinstance(failure, StreamStalled):
+        return EngineSilent("the engine stopped sending")
     if isinstance(failure, StreamBroken | ConnectionLost):
         return EngineFault("the engine broke off before it answered")
     return failure

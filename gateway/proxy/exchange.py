@@ -30,7 +30,7 @@ from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
-from gateway.proxy.attempt import Attempts
+from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
@@ -200,7 +200,8 @@ class Exchange:
             if account.stream:
                 raise broke
             account.begin_again()
-        return broke
+            return unseen(broke)
+        return None
 
     def _wait_before_retry_s(
         self, call: Call, first: Variant, account: Account, failure: GatewayError

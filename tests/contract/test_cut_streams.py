@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests.support.cut_streams import USAGE, Fleet, Told
 from tests.support.in_process import Cut
 
+pytestmark = pytest.mark.timeout(180)
+
 ENGINES = ("vllm", "tgi", "llamacpp")
 STOPS = (None, "jx", " ke", "request that")
 PATIENT = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -49,7 +51,7 @@ def in_stop_strings(body: bytes, stop: str | None) -> Sequence[int]:
     """Behind each event whose text ends as the stop string begins, and in the one after it."""
     said, found = "", list[int]()
     for start, end in contents(body):
-        said += text_of(body[start:end])
+        said += text_of(body[start:end].partition(b"\n\n")[0])
         if stop and any(said.endswith(stop[:size]) for size in range(1, len(stop))):
             found += range(end, end + 200)
     return found
@@ -65,13 +67,13 @@ PLACES: Sequence[Places] = (
 
 
 def contents(body: bytes) -> list[tuple[int, int]]:
-    """Where the events with text begin and end."""
+    """Where the events with text begin and end; all of it where none has."""
     found, at = [], 0
     for event in body.split(b"\n\n"):
         if event.startswith(b"data: {") and text_of(event):
             found.append((at, at + len(event) + 2))
         at += len(event) + 2
-    return found
+    return found or [(0, len(body) - 1)]
 
 
 def text_of(event: bytes) -> str:
@@ -132,7 +134,8 @@ def compare(it: Told, wanted: Told, *, is_exact: bool) -> None:
         assert not is_exact  # cut between the last token and what only the engine can count
         return
     for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
-        assert it.usage[name] == pytest.approx(wanted.usage[name], abs=0 if is_exact else 8)
+        off = 0 if is_exact else 8 + wanted.usage["completion_tokens"] // 8
+        assert it.usage[name] == pytest.approx(wanted.usage[name], abs=off)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
