@@ -20,6 +20,7 @@ import pytest
 from gateway.fleet.state import Lease
 from tests.engines.conftest import StartAnother, need
 from tests.engines.scenarios import SPLIT_CHARACTERS
+from tests.support.counted import counted
 from tests.support.engine_home import vllm_home
 from tests.support.lossy_proxy import LossyProxy, a_lossy_proxy
 from tests.support.ports import free_port
@@ -190,6 +191,56 @@ async def test_what_vllm_says_to_one_does_not_depend_on_the_others(a_vllm: RealE
     for ask, beside in list(zip(asks, together, strict=True))[:3]:
         (alone,) = await all_streamed(a_vllm.url, [ask])
         assert alone.text == beside.text
+
+
+LONG_ASKS: dict[str, dict[str, Any]] = {
+    "chat": {"messages": SPLIT_CHARACTERS},
+    "logprobs": {"messages": SPLIT_CHARACTERS, "logprobs": True, "top_logprobs": 2},
+    "stopped": {"messages": SPLIT_CHARACTERS, "stop": ["g wer m"]},
+    "unbounded": {"messages": SPLIT_CHARACTERS, "max_tokens": None, "stop": ["g wer m"]},
+    "completion": {"prompt": "Hello world"},
+}
+
+
+@pytest.mark.parametrize("ask", LONG_ASKS.values(), ids=LONG_ASKS)
+async def test_vllms_answer_in_one_piece_is_the_same_when_fetched_as_a_stream(
+    ask: dict[str, Any], two_vllms: tuple[RealEngine, RealEngine]
+) -> None:
+    await _compare_whole("vllm", ask, *two_vllms)
+
+
+@pytest.mark.parametrize("ask", LONG_ASKS.values(), ids=LONG_ASKS)
+async def test_llama_servers_answer_in_one_piece_is_the_same_when_fetched_as_a_stream(
+    ask: dict[str, Any], llama_server: RealEngine
+) -> None:
+    await _compare_whole("llamacpp", ask, llama_server, llama_server)
+
+
+async def _compare_whole(kind: str, ask: dict[str, Any], *engines: RealEngine) -> None:
+    ask = {"max_tokens": 200, "temperature": 0} | ask
+    ask = {name: value for name, value in ask.items() if value is not None}
+    path = "/v1/completions" if "prompt" in ask else "/v1/chat/completions"
+    async with (
+        gateway(kind, *[engine.url for engine in engines]) as it,
+        httpx.AsyncClient(timeout=60) as client,
+    ):
+        whole = await client.post(engines[0].url + path, json=ask | {"model": "tiny"})
+        gathered = await client.post(it.url + path, json=ask | {"model": "m"})
+        await it.settled()
+        kept = counted(it.gateway.inference.exchange._books._metrics, "gateway_tokens", "type")
+    assert gathered.status_code == 200
+    assert _comparable(gathered.json()) == _comparable(whole.json())
+    usage = whole.json()["usage"]
+    assert kept["output"] == usage["completion_tokens"]
+
+
+def _comparable(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is not of this very answer; what was in the cache is."""
+    usage = answer["usage"]
+    counts = {name: usage[name] for name in usage if name.endswith("_tokens")}
+    own = ("id", "created", "model", "timings", "usage")
+    same = {name: value for name, value in answer.items() if name not in own}
+    return same | {"names": sorted(answer), "counts": counts, "usage names": sorted(usage)}
 
 
 async def test_a_llama_servers_text_goes_on_behind_any_token(
