@@ -1,21 +1,23 @@
 """Put a streamed answer together as the whole one that a client asked for. Pure.
 
-An event is read for what it adds to the text; all of its fields only where it is the first, has
-a finish reason, or has no choices (usage). What an engine says in whole answers only, and always
-the same, its adapter knows (`Blank`).
+An event is read for what it adds to the text, at little cost where it is like the one before;
+all of its fields only where it is the first, has a finish reason, or has no choices (usage).
+What an engine says in whole answers only, and always the same, its adapter knows (`Blank`).
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from gateway.engines.assembled_shapes import Blank, Part, Piece, read_logprobs, read_piece
+from gateway.engines.openai_stream import Likeness
 from gateway.errors import EngineFault
 from gateway.wire.ask import Operation, encode_string
 from gateway.wire.sse import EventSplitter, event_data
 
 Fields = dict[str, msgspec.Raw]
+T = TypeVar("T", str, bytes)
 
 _NULL: Final = msgspec.Raw(b"null")
 _ASSISTANT: Final = msgspec.Raw(b'"assistant"')
@@ -39,15 +41,20 @@ class Assembled:
         self._said: list[str] = []
         self._thought: dict[str, list[str]] = {}
         self._logprobs: list[bytes] = []
+        self._likeness: Likeness | None = None
         self._top: Fields = {}
         self._choice: Fields = {}
 
     def add(self, events: bytes) -> None:
         """Events as the client of a stream would get them."""
+        likeness = self._likeness
+        if likeness is not None and likeness.shown(events) is not None:
+            self._keep(self._said, likeness.text.decode(errors="replace"))
+            return
         for event in EventSplitter(len(events)).feed(events):
             data = event_data(event)
             if data and data != b"[DONE]":
-                self._add(data)
+                self._add(event, data)
 
     def answer(self) -> bytes:
         """The whole. Raises EngineFault when it cannot be put together, or is too large."""
@@ -69,9 +76,10 @@ class Assembled:
         answer["choices"] = msgspec.Raw(msgspec.json.encode([choice]))
         return msgspec.json.encode(answer)
 
-    def _add(self, data: bytes) -> None:
+    def _add(self, event: bytes, data: bytes) -> None:
         try:
             piece = read_piece(data)
+            self._likeness = _likeness(event, piece)
             if not self._top or not piece.choices or piece.choices[0].finish_reason:
                 self._merge(_top.decode(data))
             self._add_choices(piece)
@@ -92,11 +100,8 @@ class Assembled:
                 self._give_up("the engine called a tool unasked")
             if bytes(choice.logprobs) not in (b"", b"null"):
                 content = bytes(read_logprobs(choice.logprobs).content)
-                self._left -= len(content)
                 if content not in (b"null", b"[]"):
-                    self._logprobs.append(content[1:-1])
-        if self._left < 0:
-            self._give_up("the engine's answer is too large")
+                    self._keep(self._logprobs, content[1:-1])
 
     def _merge(self, fields: Fields) -> None:
         """Fields of the answer and its choice: the last that is not null counts."""
@@ -114,13 +119,25 @@ class Assembled:
         thought = {name: encode_string("".join(parts)) for name, parts in self._thought.items()}
         return {"role": _ASSISTANT, "content": content} | dict(self._blank.message) | thought
 
-    def _keep(self, parts: list[str], text: str) -> None:
+    def _keep(self, parts: list[T], text: T) -> None:
         self._left -= len(text)
         parts.append(text)
+        if self._left < 0:
+            self._give_up("the engine's answer is too large")
 
     def _give_up(self, why: str) -> None:
         self._why = self._why or why
         self._said, self._thought, self._logprobs = [], {}, []
+
+
+def _likeness(event: bytes, piece: Piece) -> Likeness | None:
+    """What later events may differ from in nothing but their text; they need no parsing."""
+    if len(piece.choices) != 1:
+        return None
+    (choice,) = piece.choices
+    text = choice.text if choice.delta is None else choice.delta.content
+    is_plain = bytes(choice.logprobs) in (b"", b"null") and not choice.finish_reason
+    return Likeness.of(event, text, lambda same: same) if text and is_plain else None
 
 
 def _update(known: Fields, told: Mapping[str, msgspec.Raw]) -> None:

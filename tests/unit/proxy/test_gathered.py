@@ -94,6 +94,7 @@ def test_offsets_in_the_text_are_the_engines_to_tell() -> None:
 def test_it_takes_another_replica_that_may_go_on() -> None:
     assert not is_so(variant(replicas=1))
     assert not is_so(variant(resume=False))
+    assert not is_so(variant(resume="streams"))
     assert not is_so(variant("openai"))
 
 
