@@ -61,6 +61,7 @@ class DrainingServer(uvicorn.Server):
             self._retires_until_s = self._clock.now_s() + max(self._grace_s, 2 * _IDLE_S)
             for server in self.servers:
                 server.close()
+            self._retire_connections()
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -77,7 +78,9 @@ class DrainingServer(uvicorn.Server):
         if counter == 0:
             self.on_started()
         if self._retires_until_s is not None and self._drain_until_s is None:
-            self._end_connections(self._retires_until_s)
+            is_late = self._clock.now_s() >= self._retires_until_s
+            if not self._retire_connections() or is_late:
+                self.should_exit = True
         until_s = self._drain_until_s
         if until_s is not None and not self.should_exit:
             running = self._open_calls()
@@ -87,12 +90,12 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = running == 0 or self._clock.now_s() >= until_s
         return await super().on_tick(counter)
 
-    def _end_connections(self, until_s: float) -> None:
+    def _retire_connections(self) -> bool:
+        """Whether there are any; some may have been accepted right before."""
         connections = [cast("Connection", one) for one in self.server_state.connections]
         for connection in connections:
             connection.retire(_IDLE_S)
-        if not connections or self._clock.now_s() >= until_s:
-            self.should_exit = True
+        return bool(connections)
 
     def _cancel_calls(self) -> None:
         for task in self.server_state.tasks:
