@@ -193,7 +193,7 @@ class DirectProtocol(Connection):
             self,
             endpoint,
             head,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=(version != "1.0" and self.parser.should_keep_alive() and not self.is_last),
         )
         before: DirectAnswer | RequestResponseCycle | None = self.cycle
         if before is not None and not before.response_complete:

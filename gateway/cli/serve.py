@@ -3,9 +3,11 @@
 import asyncio
 import functools
 import gc
+import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
 from gateway.cli.place import Place
+from gateway.cli.rolling import RETIRE
 from gateway.cli.server import DrainingServer
 from gateway.cli.workers import run_workers
 from gateway.config.load import load_document
@@ -54,7 +57,7 @@ def serve(
         document, settings, config_path=path, environ=environ, cells=cells, workers=siblings
     )
     if place is not None:
-        run(gateway, socket.socket(fileno=place.listener), place.parent)
+        run(gateway, socket.socket(fileno=place.listener), place)
     else:
         listener = listen(
             settings.host if host is None else host, settings.port if port is None else port
@@ -82,21 +85,23 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) -> None:
-    """Serve until a signal ends it, or `parent`, a pipe, is closed because the parent is gone."""
+def run(gateway: Gateway, listener: socket.socket, place: Place | None = None) -> None:
+    """Serve until a signal ends it, or the parent that gave us our place is gone."""
     server = server_for(gateway)
 
     async def until_stopped() -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        loop.add_signal_handler(RETIRE, server.retire if place is not None else _stays)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, RETIRE})
 
         def orphaned(pipe: int) -> None:
             loop.remove_reader(pipe)
             server.handle_exit(signal.SIGTERM, None)
 
-        if parent is not None:
-            loop.add_reader(parent, orphaned, parent)
+        if place is not None:
+            loop.add_reader(place.parent, orphaned, place.parent)
+            server.on_started = functools.partial(_say_that_we_serve, place.serves)
         await server.serve([listener])
 
     # what is here now stays: collections need not look at it again, nor as often
@@ -105,6 +110,16 @@ def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) ->
     gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(until_stopped())
+
+
+def _say_that_we_serve(pipe: int) -> None:
+    with suppress(BrokenPipeError):  # the parent is gone
+        os.write(pipe, b".")
+    os.close(pipe)
+
+
+def _stays() -> None:
+    """Nobody could take the place of a single process."""
 
 
 def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:

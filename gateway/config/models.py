@@ -152,9 +152,10 @@ class Model(Section):
         description="Second tries for short calls that are late; none unless given, "
         "`{}` for these defaults.",
     )
-    resume: bool = Field(
+    resume: bool | Literal["streams"] = Field(
         True,
-        description="Let another replica go on with a stream whose engine fails in the middle.",
+        description="Let another replica go on with an answer whose engine fails in the middle; "
+        "`streams`: only where the answer is streamed.",
     )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this model."

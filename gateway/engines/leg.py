@@ -184,11 +184,14 @@ def text(
     return _leg(Way.TEXT, ask, ask.operation, changes, counted)
 
 
-def trimmed(ask: Ask, kept: Kept) -> int:
-    """How many bytes at the end of the text a chat template may take away."""
+def trimmed(ask: Ask, kept: Kept, repeated: int = 0) -> int:
+    """How many bytes at the end of the text are to be said again.
+
+    Those `repeated`, and the spaces before them, which a chat template may take away.
+    """
     if ask.operation is not Operation.CHAT:
-        return 0
-    return len(kept.text) - len(kept.text.rstrip())
+        return repeated
+    return len(kept.text) - len(kept.text[: len(kept.text) - repeated].rstrip())
 
 
 def is_greedy(ask: Ask) -> bool:

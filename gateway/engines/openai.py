@@ -16,6 +16,7 @@ from gateway.engines.adapter import (
     Shown,
     State,
 )
+from gateway.engines.assembled_shapes import Blank
 from gateway.engines.kept import Kept, Why
 from gateway.engines.leg import Leg, Way
 from gateway.engines.openai_errors import (
@@ -41,6 +42,7 @@ PATHS: Mapping[Operation, str] = MappingProxyType(
 
 PATH_OF_MODELS = "/v1/models"
 _REFUSED = (401, 403)
+_NOTHING = Blank()
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
@@ -115,6 +117,9 @@ class OpenAiAdapter:
 
     def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
         return OpenAiStream(ask, shown, self.error_event, self.finish_reasons, kept)
+
+    def blank(self, operation: Operation) -> Blank:
+        return _NOTHING
 
     def error_event(self, error: bytes) -> GatewayError:
         """The failure that the `error` field of an event or a 200 body names."""

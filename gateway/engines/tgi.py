@@ -122,8 +122,7 @@ class TgiAdapter(OpenAiAdapter):
             return Why.NO_WAY
         # it shows the beginning of a stop string before it knows
         begun = leg.begun_stop(kept.text.decode(), leg.stops_of(ask))
-        repeated = max(begun, leg.trimmed(ask, kept))
-        return leg.text(ask, kept, repeated, {}, continues=True)
+        return leg.text(ask, kept, leg.trimmed(ask, kept, begun), {}, continues=True)
 
     @override
     def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Literal
 from urllib.parse import urlsplit
 
 from gateway.auth.issued import ANONYMOUS, Access
@@ -56,7 +57,7 @@ class Variant:
     hedging: Hedging | None = None
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
-    resume: bool = True
+    resume: bool | Literal["streams"] = True
     queue: Queue = field(default_factory=Queue)
 
 

@@ -55,6 +55,7 @@ class Account:
     """What is known of one call. Attributes are set by the exchange while it runs.
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
+    `first_content_s`: when the engine said something; for a stream, when its client got it.
     `tried` is the lease of the last try, released or not.
     `queued_s` is how long it has waited in line, `ticket` what it was charged for the place.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
@@ -119,10 +120,18 @@ class Account:
         """Another account's answer is this call's."""
         self.finish_reason = other.finish_reason
         self.first_content_s = other.first_content_s
+        self.kept = other.kept
         self.output_tokens = other.output_tokens
+        self.resume_refused = other.resume_refused
+        self.resumes = other.resumes
         self.route = other.route
         self.tried = other.tried
         self.usage = other.usage
+
+    def begin_again(self) -> None:
+        """Nothing of what came until now counts: the client has not seen it."""
+        self.first_content_s = self.finish_reason = self.kept = self.usage = None
+        self.output_tokens = 0
 
     def release(self) -> None:
         """The try is over."""
@@ -201,7 +210,7 @@ class Bookkeeper:
         ended.duration.observe(duration_s)
         self._end(account, failure, now_s, duration_s)
         ttft_s = None
-        if account.first_content_s is not None:
+        if account.stream and account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
             self._metrics.route(account.route).ttft.observe(ttft_s)
         prompt, completion, cached = self._count(account)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.config.models import Timeouts
 from gateway.engines.adapter import AnswerStream, EngineAdapter, Served, Shown
+from gateway.engines.assembled import Assembled
 from gateway.engines.kept import Kept
 from gateway.engines.leg import Leg
 from gateway.engines.resumed_stream import ResumedStream
@@ -23,10 +24,12 @@ from gateway.errors import (
     StreamBroken,
     StreamStalled,
 )
+from gateway.fleet.catalog import Variant
 from gateway.fleet.state import ReplicaState
 from gateway.proxy.account import Account
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
+from gateway.proxy.gathered import Gathered, as_stream, is_gathered
 from gateway.proxy.relay import Relay
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
@@ -66,6 +69,26 @@ class Attempts:
         self._metrics = metrics
         self._clock = clock
         self._bounds = bounds
+
+    def form(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        adapter: EngineAdapter,
+        variant: Variant,
+        account: Account,
+    ) -> tuple[Call, Ask, Client]:
+        """How an answer is fetched: as it is asked for, or as a stream that is gathered.
+
+        Where gathering came to nothing, the next try is for the whole.
+        """
+        has_failed = account.resumes or account.resume_refused is not None
+        if has_failed or not is_gathered(ask, adapter, variant):
+            return call, ask, client
+        blank = adapter.blank(ask.operation)
+        assembled = Assembled(ask.operation, blank, self._bounds.max_answer_bytes)
+        return *as_stream(call, ask), Gathered(client, call.dialect, assembled)
 
     async def run(
         self,
@@ -177,7 +200,7 @@ class Attempts:
             account.finish_reason = relay.stream.finish_reason
             account.output_tokens += relay.stream.content_events
         if relay.failure is not None:
-            raise _after_commit(relay.failure) if relay.is_committed else _before(relay.failure)
+            raise _after_commit(relay.failure) if relay.is_committed else unseen(relay.failure)
         client.finish()
         if not relay.has_ended:
             # the end of the body is all that is missing: worth a moment, to keep the connection
@@ -223,8 +246,10 @@ async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> Gatewa
     return adapter.refusal(response.status, body, response.header(b"retry-after"))
 
 
-def _before(failure: GatewayError) -> GatewayError:
-    """A stream that broke before its content is a fault that another replica may cure."""
+def unseen(failure: GatewayError) -> GatewayError:
+    """An answer that broke before its client saw any of it: another replica may cure that."""
+    if isinstance(failure, StreamStalled):
+        return EngineSilent("the engine stopped sending")
     if isinstance(failure, StreamBroken | ConnectionLost):
         return EngineFault("the engine broke off before it answered")
     return failure

@@ -31,7 +31,7 @@ from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
-from gateway.proxy.attempt import Attempts
+from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
@@ -147,13 +147,12 @@ class Exchange:
             state = lease.state
             if failure is None:
                 self._budget(route[0].model).count_request(call.received_s)
-            failure = await self._failure_on(call, ask, route, lease, tried, client, account)
+            adapter = self._engines[state.variant.engine]
+            form = self._attempts.form(call, ask, client, adapter, state.variant, account)
+            failure = await self._failure_on(*form, route, lease, tried, account)
+            if failure is not None:
+                failure = await self._failure_beyond(*form, state, account, failure)
             if failure is None:
-                return
-            self._books.failed_attempt(account, failure)
-            self._resting.failed(state, failure, self._clock.now_s())
-            if account.first_content_s is not None:
-                await self._legs.go_on(call, ask, state, client, account, failure)
                 return
             tried.append(state)
             if client.is_gone or self._pick(ask, route, tried, passed) is None:
@@ -230,10 +229,10 @@ class Exchange:
         self,
         call: Call,
         ask: Ask,
+        client: Client,
         route: Route,
         lease: Lease,
         tried: list[ReplicaState],
-        client: Client,
         account: Account,
     ) -> GatewayError | None:
         """How a try on this replica failed; None: it brought the answer."""
@@ -254,6 +253,31 @@ class Exchange:
             return None
         finally:
             account.release()
+
+    async def _failure_beyond(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        state: ReplicaState,
+        account: Account,
+        failure: GatewayError,
+    ) -> GatewayError | None:
+        """What a failure of a try comes to; None: others went on with the answer it had begun.
+
+        Raises it where the client has seen the beginning, and the rest cannot be had.
+        """
+        self._books.failed_attempt(account, failure)
+        self._resting.failed(state, failure, self._clock.now_s())
+        if account.first_content_s is None:
+            return failure
+        broke = await self._legs.go_on(call, ask, client, state, account, failure)
+        if broke is not None:
+            if account.stream:
+                raise broke
+            account.begin_again()
+            return unseen(broke)
+        return None
 
     def _wait_before_retry_s(
         self, call: Call, first: Variant, account: Account, failure: GatewayError

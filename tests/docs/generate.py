@@ -167,6 +167,8 @@ def _words(schema: Mapping[str, Any]) -> str:
     match schema:
         case {"anyOf": [*choices]}:
             return " or ".join(_words(c) for c in choices if c != {"type": "null"})
+        case {"const": value}:
+            return _code(value)
         case {"enum": [*values]}:
             return ", ".join(map(_code, values))
         case {"type": "array", "items": items}:

@@ -61,6 +61,8 @@ EVENTS: dict[str, str] = {
     "settlements_lost": "Shut down while Redis was away: so many settlements are not in it.",
     "worker_ended": "A worker process died and is replaced.",
     "workers_given_up": "Every worker died right after each start: the gateway ends.",
+    "workers_not_replaced": "A replacement did not come to serve: the workers there are stay.",
+    "workers_replaced": "All workers were replaced, as SIGUSR2 asks.",
     "metrics_full": "More series than workers can share: new ones show one worker's.",
     "key_store_state": "Changes of keys cannot be followed in Redis (`away`), or can again (`ok`).",
     "key_set_aside": "A key made at run time cannot be used as it is; `reason` says why.",

@@ -59,7 +59,7 @@ class Race:
         self.bench.exchange._attempts._upstream = self.upstream
         self.bench.responses = [one for one in script if isinstance(one, FakeResponse)]
         variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
-        model = a_model("m", variants=[variant], hedging={})
+        model = a_model("m", variants=[variant], hedging={}, resume=False)
         self.bench.fleet.apply(a_catalog(model, **document))
         self.pace = Pace(self.bench.clock.now_s())
         self.bench.exchange._hedged._paces["m"] = self.pace
