@@ -51,7 +51,8 @@ class Account:
     """What is known of one call. Attributes are set by the exchange while it runs.
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
-    `tried` is the lease of the last try, released or not.
+    `tried` is the lease of the last try, released or not; `is_trying`: how it ended is not
+    counted yet.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
@@ -66,6 +67,7 @@ class Account:
         "finish_reason",
         "first_content_s",
         "hedge",
+        "is_trying",
         "kept",
         "output_tokens",
         "reservation",
@@ -85,6 +87,7 @@ class Account:
         self._lease: Lease | None = None
         self.tried: Lease | None = None
         self.attempts = 0
+        self.is_trying = False
         self.caller: str | None = None
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
@@ -103,6 +106,7 @@ class Account:
     def attempt(self, lease: Lease) -> None:
         """A try on this lease's replica begins."""
         self.attempts += 1
+        self.is_trying = True
         self._lease = self.tried = lease
         self.route = route_of(lease.state)
 
@@ -147,6 +151,7 @@ class Bookkeeper:
 
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
+        account.is_trying = False
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
         if account.tried is not None:
             self._fleet.observed(account.tried, failure, self._clock.now_s())
@@ -188,6 +193,8 @@ class Bookkeeper:
         if account.tried is not None and failure is None:
             self._metrics.attempts.cell(*account.route, _OK).add()
             self._fleet.observed(account.tried, None, now_s)
+        elif account.is_trying and failure is not None:  # the client or the deadline ended it
+            self._metrics.attempts.cell(*account.route, failure.code or "error").add()
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
