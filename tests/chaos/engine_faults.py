@@ -18,7 +18,7 @@ from tests.chaos.places import (
 from tests.support.scripted_server import LAST_CHUNK, Peer, chunk
 
 STREAM, WHOLE = ("stream",), ("whole",)
-SOON = {"first_byte_s": 0.4, "idle_s": 0.4, "connect_s": 0.4}
+SOON = {"first_byte_s": 1.0, "idle_s": 1.0}
 _CONTENT = 4  # events before something breaks
 UNREACHABLE, FAULT, BROKEN = "engine_unreachable", "engine_error", "stream_broken"
 
@@ -397,7 +397,7 @@ def _in_the_middle() -> Iterator[EngineFault]:
             lambda it: (
                 begun(it)
                 + told(
-                    it.events[-3].replace(b'"finish_reason":"length"', b'"finish_reason":"abort"'),
+                    b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n',
                     b"data: [DONE]\n\n",
                 )
                 + LAST_CHUNK
@@ -591,7 +591,9 @@ def _nowhere() -> Iterator[EngineFault]:
         ("E27", "speaks no TLS", a_plain_port_where_tls_is_due),
         ("E28", "has a name without an address", a_host_without_address),
     ):
-        yield EngineFault(number, name, Ends.AVOIDED, code=UNREACHABLE, at=at, timeouts=SOON)
+        yield EngineFault(
+            number, name, Ends.AVOIDED, code=UNREACHABLE, at=at, timeouts={"connect_s": 0.5}
+        )
 
 
 ENGINE_FAULTS: tuple[EngineFault, ...] = (
