@@ -179,12 +179,16 @@ async def a_stage(
     engines: Sequence[SimulatedEngine],
     *,
     direct: bool = True,
+    redis_url: str = "",
     model: Mapping[str, Any] | None = None,
     variant: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> AsyncIterator[Stage]:
-    """A gateway in front of these replicas, until left; then nothing of any call may be left."""
+    """A gateway in front of these replicas, until left; then nothing of any call may be left.
+
+    `redis_url`: the way to the store, where there is another than straight.
+    """
     team = f"team-{uuid4().hex[:12]}"
     tokens, requests = a_rate(), a_rate("requests_per_day")
     served = {"engine": "vllm", "served_model": "sim", "replicas": list(replicas)}
@@ -195,7 +199,11 @@ async def a_stage(
         "concurrent_requests": a_slots().limit,
         "burst": {"tokens_per_day": tokens.burst, "requests_per_day": requests.burst},
     }
-    kept = {"store": "redis", "redis_url": {"value": store.url}, "store_timeout_s": 0.5}
+    kept = {
+        "store": "redis",
+        "redis_url": {"value": redis_url or store.url},
+        "store_timeout_s": 0.5,
+    }
     document = {
         "models": [{"name": "m", "variants": [served | dict(variant or {})]} | dict(model or {})],
         "plans": [plan],
