@@ -190,11 +190,7 @@ class Bookkeeper:
             account.reservation.settle(
                 account.usage, account.output_tokens, failure, account.attempts
             )
-        if account.tried is not None and failure is None:
-            self._metrics.attempts.cell(*account.route, _OK).add()
-            self._fleet.observed(account.tried, None, now_s)
-        elif account.is_trying and failure is not None:  # the client or the deadline ended it
-            self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+        self._end_last_try(account, now_s)
         ttft_s = None
         if account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
@@ -239,6 +235,14 @@ class Bookkeeper:
         if call.sdk_retry is not None:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
         self._log.write(line)
+
+    def _end_last_try(self, account: Account, now_s: float) -> None:
+        """The try that answered; or the one that the client, a deadline or a bug ended."""
+        if account.tried is not None and account.failure is None:
+            self._metrics.attempts.cell(*account.route, _OK).add()
+            self._fleet.observed(account.tried, None, now_s)
+        elif account.is_trying and account.failure is not None:
+            self._metrics.attempts.cell(*account.route, account.failure.code or "error").add()
 
     def _count(self, account: Account) -> tuple[int | None, int | None, int]:
         """Tokens in, out and cached; what we counted stands in for unknown tokens out."""

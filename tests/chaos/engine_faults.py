@@ -115,7 +115,9 @@ def error_event(code: int, message: str = "CUDA error: device-side assert at 10.
 
 
 def error_body(message: str = "something at 10.0.0.7 failed") -> bytes:
-    return b'{"error":{"message":"%b","type":"E","param":null,"code":null}}' % message.encode()
+    return b'{"error":{"message":"%b","type":"E","param":null,"code":null}}' % message.encode(
+        errors="surrogateescape"
+    )
 
 
 def _cut_chunks(it: Answer) -> bytes:
@@ -201,6 +203,9 @@ def _before_headers() -> Iterator[EngineFault]:
         yield hidden(
             "E9", f"says {status.decode()} with an error", refuses(status + b" X", error_body())
         )
+    yield hidden(
+        "E9", "says 500 with bytes that are no UTF-8", refuses(b"500 X", error_body("\udcff"))
+    )
     yield hidden("E9", "says 500 with nothing", refuses(b"500 X"))
     yield hidden(
         "E9",
@@ -335,8 +340,8 @@ def _bodies() -> Iterator[EngineFault]:
         "E20",
         "sends bytes that are no UTF-8",
         lambda it: (
-            it.head(b"content-length: %d" % it.length)
-            + it.body.replace(b'"text":"', b'"text":"\xff', 1)[: it.length]
+            it.head(b"content-length: %d" % (it.length + 1))
+            + it.body.replace(b'"text":"', b'"text":"\xff', 1)
         ),
     )
     yield hidden(
@@ -508,6 +513,11 @@ def _harmless() -> Iterator[EngineFault]:
         "E21",
         "names and numbers its events",
         stays(spelled(lambda body: body.replace(b"data: {", b"event: message\nid: 7\ndata: {"))),
+    )
+    yield fine(
+        "E20",
+        "sends an event that is no UTF-8",
+        stays(with_event(b'data: {"choices":[],"note":"\xff"}\n\n')),
     )
     yield fine("E20", "sends an event without data", stays(with_event(b"data:\n\n")))
     yield fine("E24", "compresses a stream that nobody asked it to", stays(_in_gzip))

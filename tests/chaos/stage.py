@@ -68,7 +68,7 @@ def read(status: int, raw: bytes) -> Seen:
         if not line.startswith(b"data: {"):
             is_done = is_done or line == b"data: [DONE]"
             continue
-        chunk = json.loads(line[6:])
+        chunk = json.loads(line[6:].decode(errors="replace"))
         if error is not None:
             raise ValueError(f"something follows the error: {line!r}")
         error = _honest(chunk["error"]) if "error" in chunk else None
