@@ -13,7 +13,7 @@ PORT ?= 8080
 JOBS ?= 4
 
 .PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated compiled bench clean
+.PHONY: docs-check docs-generated compiled bench soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -47,6 +47,9 @@ test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -m engines --timeout 300
+
+soak: $(VENV)/dev.stamp redis  ## random faults for MINUTES (10); SEED=N repeats one
+	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: lint types imports deps docs-check  ## every static gate
 

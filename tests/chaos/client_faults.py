@@ -62,10 +62,10 @@ class Visit:
         await self.client.stream.aclose()
 
 
-def call(*, stream: bool = False, max_tokens: int = 16, **headers: str) -> bytes:
+def call(*, stream: bool = False, max_tokens: int = 16) -> bytes:
     """The bytes of a call that pays."""
     asked = json.dumps(body(stream=stream, max_tokens=max_tokens)).encode()
-    return post(asked, PATH, **LOGIN, **headers)
+    return post(asked, PATH, authorization=LOGIN["authorization"])
 
 
 def sends(*pieces: bytes) -> Callable[[Visit], Awaitable[None]]:

@@ -4,7 +4,7 @@ The numbers are those of a catalogue of faults: E of engines, C of clients, R of
 gateway's process.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -83,14 +83,7 @@ class EngineFault:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def is_harmless(self) -> bool:
-        return self.ends is Ends.ANSWERED
-
 
 def told(*pieces: bytes) -> bytes:
     """Pieces of a body, each in a chunk of its own."""
     return b"".join(map(chunk, pieces))
-
-
-Started = AsyncIterator[None]

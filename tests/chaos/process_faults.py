@@ -19,10 +19,11 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class ProcessFault:
-    """`happens` does it and asserts what clients see; `ends`: the process ends by it."""
+    """`happens` does it and asserts what is promised; `ends`: the process ends by it."""
 
     number: str
     name: str
+    promise: str
     happens: Callable[[Served], Awaitable[None]]
     arguments: tuple[str, ...] = ()
     ends: bool = False
@@ -69,7 +70,7 @@ def workers(it: Served) -> list[int]:
     return sorted(children_of(it.child.process.pid))
 
 
-def _file_becomes(change: Callable[[Path], None]) -> Callable[[Served], Awaitable[None]]:
+def _file_becomes(change: Callable[[Path], object]) -> Callable[[Served], Awaitable[None]]:
     async def happens(it: Served) -> None:
         right = it.file.read_text()
         async with a_stream(it, max_tokens=40) as pieces:
@@ -138,28 +139,67 @@ async def _has_no_reader_of_its_log(it: Served) -> None:
         await assert_serves(it)
 
 
+_OLD_FILE = "the old configuration serves on, and `config_refused` is logged"
+
 PROCESS_FAULTS: tuple[ProcessFault, ...] = (
-    ProcessFault("P1", "is told to end while a stream runs", _is_told_to_end, ends=True),
-    ProcessFault("P1", "is told to end twice", _is_told_twice, ends=True),
-    ProcessFault("P2", "loses a worker", _loses_a_worker, ("--workers", "2")),
+    ProcessFault(
+        "P1",
+        "is told to end while a stream runs",
+        "the stream ends as if nothing were; new calls get 503 `gateway_draining`; exit code 0",
+        _is_told_to_end,
+        ends=True,
+    ),
+    ProcessFault(
+        "P1",
+        "is told to end twice",
+        "streams end with an error event `gateway_draining`; exit code 0",
+        _is_told_twice,
+        ends=True,
+    ),
+    ProcessFault(
+        "P2",
+        "loses a worker",
+        "its callers get a reset, nobody else notices; it is replaced",
+        _loses_a_worker,
+        ("--workers", "2"),
+    ),
     ProcessFault(
         "P3",
         "finds half a configuration file",
-        _file_becomes(lambda file: file.write_text(file.read_text()[:40]) and None),
+        _OLD_FILE,
+        _file_becomes(lambda file: file.write_text(file.read_text()[:40])),
     ),
     ProcessFault(
         "P3",
         "finds an empty configuration file",
-        _file_becomes(lambda f: f.write_text("") and None),
+        _OLD_FILE,
+        _file_becomes(lambda f: f.write_text("")),
     ),
-    ProcessFault("P3", "finds no configuration file", _file_becomes(lambda file: file.unlink())),
-    ProcessFault("P3", "finds a folder in place of its file", _file_becomes(_becomes_a_folder)),
+    ProcessFault(
+        "P3", "finds no configuration file", _OLD_FILE, _file_becomes(lambda file: file.unlink())
+    ),
+    ProcessFault(
+        "P3", "finds a folder in place of its file", _OLD_FILE, _file_becomes(_becomes_a_folder)
+    ),
     ProcessFault(
         "P3",
         "finds bytes that are no text",
-        _file_becomes(lambda file: file.write_bytes(b"\xff\xfe\x00models") and None),
+        _OLD_FILE,
+        _file_becomes(lambda file: file.write_bytes(b"\xff\xfe\x00models")),
     ),
-    ProcessFault("P4", "has no file descriptors left", _has_no_descriptors),
-    ProcessFault("P5", "has nobody who reads its log", _has_no_reader_of_its_log),
-    ProcessFault("P7", "stands still for a second", _stands_still),
+    ProcessFault(
+        "P4",
+        "has no file descriptors left",
+        "running streams end as they should; new connections wait, and are served when there is room",
+        _has_no_descriptors,
+    ),
+    ProcessFault(
+        "P5", "has nobody who reads its log", "calls are served on", _has_no_reader_of_its_log
+    ),
+    ProcessFault(
+        "P7",
+        "stands still for a second",
+        "streams go on where they were; nothing is cut off",
+        _stands_still,
+    ),
 )

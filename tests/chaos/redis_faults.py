@@ -19,7 +19,7 @@ class Way:
     client: redis.Redis
 
     def command(self, *words: str | int) -> None:
-        self.client.execute_command(*words)
+        self.client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def drop_clients(self) -> None:
         """Close the connections that there are: what is new meets the fault."""

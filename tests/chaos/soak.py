@@ -98,7 +98,7 @@ async def soak(seconds: float, seed: int) -> list[str]:
         async with a_world(Path(folder), redis) as (child, port, engines, proxy):
             wanted = await said_undisturbed(engines[0])
             watch = Watch(child.process.pid)
-            load = Load(port, wanted, engines, watch, rng)
+            load = Load(port, wanted, engines, rng)
             strikes = Strikes(child.process.pid, redis, proxy, client, load, rng)
             async with anyio.create_task_group() as tasks:
                 for _ in range(_CALLERS):
@@ -133,14 +133,14 @@ async def nothing_is_left(port: int, load: Load) -> None:
     """When all calls have ended, no lease and no settlement is left."""
     gauges = ("gateway_requests_in_flight", "gateway_limit_settlements_pending")
     left: dict[str, float] = {}
-    for _ in range(100):
-        async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=20) as http:
+        for _ in range(100):
             lines = (await http.get(f"http://127.0.0.1:{port}/metrics")).text.splitlines()
-        found = [line.rsplit(" ", 1) for line in lines if line.startswith(gauges)]
-        left = {name: float(value) for name, value in found if float(value)}
-        if not left:
-            return
-        await anyio.sleep(0.2)
+            found = [line.rsplit(" ", 1) for line in lines if line.startswith(gauges)]
+            left = {name: float(value) for name, value in found if float(value)}
+            if not left:
+                return
+            await anyio.sleep(0.2)
     load.wrong(f"left behind: {left}")
 
 

@@ -11,7 +11,6 @@ import httpx
 from tests.chaos.client_faults import CLIENT_FAULTS, ClientFault, Visit
 from tests.chaos.engine_faults import ENGINE_FAULTS
 from tests.chaos.faulty_engine import FaultyEngine
-from tests.chaos.soak_watch import Watch
 from tests.chaos.stage import LOGIN, PATH, body, read
 from tests.support.raw_client import RawClient
 from tests.support.running import until
@@ -35,7 +34,6 @@ class Load:
         port: int,
         wanted: str,
         engines: Sequence[FaultyEngine],
-        watch: Watch,
         rng: random.Random,
     ) -> None:
         self.ends: Counter[str] = Counter()
@@ -46,7 +44,6 @@ class Load:
         self._port = port
         self._wanted = wanted
         self._engines = engines
-        self._watch = watch
         self._rng = rng
 
     def wrong(self, what: str) -> None:
@@ -57,22 +54,22 @@ class Load:
         await until(lambda: not self.open_calls, within_s=_LONGEST_S)
 
     async def call_for_ever(self) -> None:
-        while not self.is_over:
-            if self._rng.random() < _FAULTY_CALLS:
-                self._rng.choice(self._engines).plays.append(self._rng.choice(PLAYS))
-            self.open_calls += 1
-            try:
-                await self._call(stream=self._rng.random() < 0.6)
-            finally:
-                self.open_calls -= 1
+        async with httpx.AsyncClient(timeout=_LONGEST_S) as http:
+            while not self.is_over:
+                if self._rng.random() < _FAULTY_CALLS:
+                    self._rng.choice(self._engines).plays.append(self._rng.choice(PLAYS))
+                self.open_calls += 1
+                try:
+                    await self._call(http, stream=self._rng.random() < 0.6)
+                finally:
+                    self.open_calls -= 1
 
-    async def _call(self, *, stream: bool) -> None:
+    async def _call(self, http: httpx.AsyncClient, *, stream: bool) -> None:
         began_s = time.monotonic()
         try:
             with anyio.fail_after(_LONGEST_S):
-                async with httpx.AsyncClient(timeout=_LONGEST_S) as http:
-                    url = f"http://127.0.0.1:{self._port}{PATH}"
-                    answer = await http.post(url, json=body(stream=stream), headers=LOGIN)
+                url = f"http://127.0.0.1:{self._port}{PATH}"
+                answer = await http.post(url, json=body(stream=stream), headers=LOGIN)
             self._judge(answer)
         except httpx.TransportError as lost:
             if self._is_forgiven(began_s) and not isinstance(lost, httpx.TimeoutException):
