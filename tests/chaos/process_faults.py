@@ -190,7 +190,7 @@ PROCESS_FAULTS: tuple[ProcessFault, ...] = (
     ProcessFault(
         "P4",
         "has no file descriptors left",
-        "running streams end as they should; new connections wait, and are served when there is room",
+        "running streams end as they should; new connections wait until there is room",
         _has_no_descriptors,
     ),
     ProcessFault(

@@ -49,6 +49,7 @@ class Load:
     def wrong(self, what: str) -> None:
         self.ends["wrong"] += 1
         self.mistakes.append(what)
+        print(f"WRONG: {what}", flush=True)
 
     async def has_ended(self) -> None:
         await until(lambda: not self.open_calls, within_s=_LONGEST_S)
