@@ -70,6 +70,7 @@ class EngineFault:
     `code`: what the failed try is called in metrics and logs; `status`: what the client gets
     where nobody else can answer. `of`: whether the call is streamed, or not, or either.
     `play` is what the engine does instead of answering; `at` is where it is, if nowhere.
+    `is_large`: it takes the gateway much memory for a moment.
     """
 
     number: str
@@ -82,6 +83,7 @@ class EngineFault:
     at: Place | None = None
     timeouts: Mapping[str, float] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
+    is_large: bool = False
 
 
 def told(*pieces: bytes) -> bytes:

@@ -227,7 +227,15 @@ def bodies() -> Iterator[EngineFault]:
         "says gzip, and sends none",
         lambda it: it.head(b"content-encoding: gzip", b"content-length: 4") + b"nope",
     )
-    yield hidden("E24", "sends a gzip that grows to 100 MB", _bomb)
+    yield EngineFault(
+        "E24",
+        "sends a gzip that grows to 100 MB",
+        Ends.HIDDEN,
+        breaks(_bomb),
+        FAULT,
+        of=WHOLE,
+        is_large=True,
+    )
     yield hidden(
         "E19",
         "sends more than an answer may take",

@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 import httpx
 
+from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from tests.chaos.faulty_engine import FaultyEngine, a_faulty_engine
 from tests.chaos.soak_load import Load
@@ -30,9 +31,11 @@ from tests.support.child import Child, a_child
 from tests.support.lossy_proxy import LossyProxy, a_lossy_proxy
 from tests.support.ports import free_port
 from tests.support.redis_servers import RedisServer, a_redis
-from tests.support.running import FAST
 
 _ENGINES = 3
+_QUICK = EngineOptions(
+    models=("sim",), inter_token_s=0.0, inter_token_s_per_running=0.0, prefill_s_per_token=0.0
+)
 _CALLERS = 8
 _AFTERWARDS_S = 30.0
 _RATES = {"tokens_per_minute": 100_000_000, "concurrent_requests": 1000}
@@ -64,7 +67,7 @@ async def a_world(
         engines = [
             await stack.enter_async_context(
                 a_faulty_engine(
-                    await stack.enter_async_context(serve_engine(FAST)), patience_s=86_400
+                    await stack.enter_async_context(serve_engine(_QUICK)), patience_s=86_400
                 )
             )
             for _ in range(_ENGINES)

@@ -39,7 +39,7 @@ async def beside(
         if fault.at is not None:
             url, ca_file = await stack.enter_async_context(fault.at())
         if fault.play is not None:
-            faulty.plays.append(fault.play)
+            faulty.faults.append(fault)
         replicas = [{"url": url}, *({"url": engine.url} for _ in healthy)]
         for number, replica in enumerate(replicas[1:]):
             replica["url"] += "/" * number
