@@ -12,8 +12,8 @@ PORT ?= 8080
 # tests wait more than they compute
 JOBS ?= 4
 
-.PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated compiled bench clean
+.PHONY: help run test test-fast engines test-engines test-compiled check lint types imports deps
+.PHONY: docs-check docs-generated compiled bench soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -44,9 +44,14 @@ test: $(VENV)/dev.stamp redis node  ## everything but the real engines, with cov
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"
 
-test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
+engines: $(VENV)/dev.stamp  ## install the real engines, in environments of their own
 	$(BIN)/python -m tests.engines.install
+
+test-engines: engines  ## the tests of real vLLM on CPU and real llama.cpp
 	$(BIN)/pytest -m engines --timeout 300
+
+soak: $(VENV)/dev.stamp redis  ## random faults for MINUTES (10); SEED=N repeats one
+	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: lint types imports deps docs-check  ## every static gate
 

@@ -30,6 +30,7 @@ from gateway.engines.openai_stream import OpenAiStream
 from gateway.errors import EngineFault, GatewayError
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string
 from gateway.wire.http import Headers, UpstreamRequest
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import read_usage
 
 PATHS: Mapping[Operation, str] = MappingProxyType(
@@ -91,8 +92,10 @@ class OpenAiAdapter:
 
     def answer(self, ask: Ask, body: bytes, header: ReadHeader, shown: Shown) -> Answer:
         try:
+            if not body.isascii():
+                body.decode()  # what is not looked at below reaches the client as it is
             summary = read_summary(body)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise EngineFault("the engine's answer could not be read") from exc
         if bytes(summary.error) != b"null":
             raise self.error_event(bytes(summary.error))
@@ -138,7 +141,7 @@ class OpenAiAdapter:
             return State.READY
         try:
             listing = read_listing(body)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return State.READY
         is_there = any(listed.id == model for listed in listing.data)
         return State.READY if is_there else State.MODEL_MISSING

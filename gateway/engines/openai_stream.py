@@ -17,6 +17,7 @@ from gateway.engines.openai_shapes import ABSENT, Choice, Chunk, read_chunk
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, encode_string
 from gateway.wire.sse import DONE, data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage, read_usage
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -75,7 +76,7 @@ class OpenAiStream:
                 return None
         try:
             chunk = read_chunk(data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return self._unreadable(event)
         if is_given(chunk.error):
             self.failure = self._read_error(bytes(chunk.error))

@@ -14,6 +14,7 @@ from gateway.engines.leg import Leg
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.sse import DONE, EventSplitter, data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage
 
 Fields = dict[str, msgspec.Raw]
@@ -89,7 +90,7 @@ class ResumedStream:
         try:
             fields = _top.decode(data)
             choices = _many.decode(fields.get("choices", b"[]"))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return event
         fields |= self._same
         if "usage" in fields:

@@ -56,7 +56,8 @@ class Account:
 
     `output_tokens` stands in for the engine's usage: events with content, or words of an answer.
     `first_content_s`: when the engine said something; for a stream, when its client got it.
-    `tried` is the lease of the last try, released or not.
+    `tried` is the lease of the last try, released or not; `is_trying`: how it ended is not
+    counted yet.
     `queued_s` is how long it has waited in line, `ticket` what it was charged for the place.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
@@ -72,6 +73,7 @@ class Account:
         "finish_reason",
         "first_content_s",
         "hedge",
+        "is_trying",
         "kept",
         "output_tokens",
         "queued_s",
@@ -93,6 +95,7 @@ class Account:
         self._lease: Lease | None = None
         self.tried: Lease | None = None
         self.attempts = 0
+        self.is_trying = False
         self.caller: str | None = None
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
@@ -113,6 +116,7 @@ class Account:
     def attempt(self, lease: Lease) -> None:
         """A try on this lease's replica begins."""
         self.attempts += 1
+        self.is_trying = True
         self._lease = self.tried = lease
         self.route = route_of(lease.state)
 
@@ -165,6 +169,7 @@ class Bookkeeper:
 
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
+        account.is_trying = False
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
         if account.tried is not None:
             self._fleet.observed(account.tried, failure, self._clock.now_s())
@@ -265,13 +270,18 @@ class Bookkeeper:
             )
         if account.ticket is not None:
             account.ticket.settle(account.usage, account.output_tokens, failure, now_s)
-        if account.tried is not None and failure is None:
-            self._metrics.attempts.cell(*account.route, _OK).add()
-            self._fleet.observed(account.tried, None, now_s)
-            if account.attempts == 1:
-                account.tried.state.answered(duration_s - account.queued_s)
-            if account.tried.since_s is not None:
-                self._time(account, account.tried, account.tried.since_s, now_s)
+        if account.tried is None:
+            return
+        if failure is not None:  # the client, a deadline or a bug ended it
+            if account.is_trying:
+                self._metrics.attempts.cell(*account.route, failure.code or "error").add()
+            return
+        self._metrics.attempts.cell(*account.route, _OK).add()
+        self._fleet.observed(account.tried, None, now_s)
+        if account.attempts == 1:
+            account.tried.state.answered(duration_s - account.queued_s)
+        if account.tried.since_s is not None:
+            self._time(account, account.tried, account.tried.since_s, now_s)
 
     def _time(self, account: Account, lease: Lease, since_s: float, now_s: float) -> None:
         """Let the fleet know how long this answer took, where its target goes by that."""

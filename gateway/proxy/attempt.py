@@ -222,7 +222,9 @@ class Attempts:
             elif relay.is_committed:
                 due_s = relay.last_piece_s + waits.idle_s
                 if now_s >= due_s:
-                    raise StreamStalled("the engine stopped sending")
+                    # where only the closing [DONE] is missing, the answer is whole
+                    relay.ended(StreamStalled("the engine stopped sending"))
+                    return
             else:
                 due_s = started_s + waits.first_byte_s
                 if now_s >= due_s:

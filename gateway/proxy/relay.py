@@ -15,7 +15,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.dialect import Dialect
 from gateway.telemetry.instruments import Distribution
 from gateway.wire.http import Headers
-from gateway.wire.sse import EventSplitter, EventTooLarge
+from gateway.wire.sse import EventSplitter, EventTooLarge, is_keep_alive
 
 HEARTBEAT = b": ping\n\n"
 
@@ -24,7 +24,8 @@ class Relay:
     """One streamed answer of one engine on its way to the client; a `BodySink`.
 
     `failure` says why the answer broke; it is complete when `is_over` and there is none.
-    `on_over` is called once, when nothing more will be relayed.
+    `on_over` is called once, when nothing more will be relayed. `last_piece_s` is when the engine
+    last said something, keep-alive comments excepted.
     """
 
     def __init__(
@@ -78,7 +79,9 @@ class Relay:
                 self.last_write_s = now_s
         if stream.content_events != counted:
             self._count(stream.content_events - counted, now_s)
-        self.last_piece_s = now_s
+            self.last_piece_s = now_s
+        elif not is_keep_alive(piece):  # an engine may go on with those when it is dead inside
+            self.last_piece_s = now_s
         if stream.failure is not None:
             self._over(stream.failure)
         elif stream.is_complete:
@@ -96,6 +99,8 @@ class Relay:
                     out = self._show(out)
                 if out is not None:
                     shown = shown + out if shown else out
+                if self.stream.is_complete:
+                    break  # whatever an engine says after its end, the client's has come
         except EventTooLarge:
             self.stream.failure = StreamBroken("the engine sent an event that is too large")
         return shown

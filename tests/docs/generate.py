@@ -29,7 +29,7 @@ from gateway.errors import GatewayError
 from gateway.fleet.health import Condition, Reason
 from gateway.routing import POLICIES
 from gateway.telemetry import fields
-from tests.docs import sizing
+from tests.docs import faults, sizing
 from tests.docs.words import ADVICE, CONDITIONS, EVENTS, FIELDS, REASONS
 from tests.support.configs import a_document
 
@@ -339,6 +339,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "log-fields": log_fields,
     "conditions": conditions,
     "reasons": reasons,
+    "faults-engines": lambda: _table(*faults.engines()),
+    "faults-clients": lambda: _table(*faults.clients()),
+    "faults-redis": lambda: _table(*faults.stores()),
+    "faults-processes": lambda: _table(*faults.processes()),
     "gpus": lambda: _table(*sizing.gpus()),
     "levers": lambda: _table(*sizing.levers()),
     "measured": lambda: _table(*sizing.measured()),
