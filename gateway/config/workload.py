@@ -15,6 +15,7 @@ Count = Annotated[int, Field(ge=1, le=1 << 30), Number]
 Gib = Annotated[float, Field(ge=0, le=1 << 20), Number]
 Seconds = Annotated[int, Field(ge=1, le=86_400), Number]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 Adapted = Annotated[
     str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9._:/-]+$")
 ]
@@ -24,15 +25,19 @@ class Image(Section):
     """A container image. What is left out comes from the values of the engine's kind."""
 
     repository: Text | None = Field(None, description="Registry and name, without the tag.")
-    tag: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")] | None
-    ) = Field(None, description="A fixed version; `latest` is refused.")
+    tag: Tag | None = Field(None, description="A fixed version; `latest` is refused.")
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
         None, description="Pins the image further than its tag does."
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] | None = Field(
         None, description="When it is pulled."
     )
+
+    @model_validator(mode="after")
+    def _is_fixed(self) -> Self:
+        if self.tag == "latest":
+            raise ValueError("tag: name a version, latest is another one tomorrow")
+        return self
 
 
 class Cache(Section):

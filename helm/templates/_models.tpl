@@ -57,14 +57,19 @@ of a model is one variant. A variant with `deploy` has its replicas' addresses.
     "most" ($scaling.max | default $deploy.replicas | default 1 | int64)
     "nodes" ($deploy.nodes | default 1 | int64)
     "gpus" (ternary (div ($deploy.gpus | default 1 | int64) ($deploy.nodes | default 1 | int64)) 0 (not (empty $deploy.gpu)))
-    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | int64)
-    "drain" ($deploy.drain_s | default $common.drainSeconds | int64)
+    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | default 0 | int64)
+    "drain" ($deploy.drain_s | default $common.drainSeconds | default 0 | int64)
     "apiKeyFrom" ((.variant.api_key | default dict).from_env | default "")
   | toJson -}}
 {{- end -}}
 
-{{- /* All deployed variants, as {engines: […]}. */ -}}
+{{- /* All deployed variants, as {engines: […]}, once the values are known to be right. */ -}}
 {{- define "sluicegate.engines" -}}
+{{- include "sluicegate.check" . -}}
+{{- include "sluicegate.unchecked" . -}}
+{{- end -}}
+
+{{- define "sluicegate.unchecked" -}}
 {{- $root := . -}}
 {{- $engines := list -}}
 {{- range $model := (include "sluicegate.models" . | fromJson).models -}}

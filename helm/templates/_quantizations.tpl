@@ -1,0 +1,1 @@
+{{- define "sluicegate.quantizations" -}}{"vllm":{"fp8":"fp8"},"tgi":{}}{{- end -}}
