@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-
 Object = dict[str, Any]
 Objects = list[Object]
 Texts = dict[str, str]
@@ -268,5 +267,3 @@ class Own(Values):
     common_labels: Texts = Field(description="On every object.")
     name_override: str = Field(description="In place of the chart's name.")
     fullname_override: str = Field(description="In place of release and chart's name.")
-
-
