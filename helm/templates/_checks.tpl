@@ -36,10 +36,10 @@
 {{- end -}}
 {{- range $number, $variant := $model.variants -}}
 {{- $path := ternary (printf "models[%d].variants[%d]" $at $number) (printf "models[%d]" $at) (hasKey (index $root.Values.models $at) "variants") -}}
-{{- if not (or $variant.replicas $variant.deploy) -}}
+{{- if not (or $variant.replicas (hasKey $variant "deploy")) -}}
 {{- $problems = append $problems (printf "%s: give url, replicas or deploy" $path) -}}
 {{- end -}}
-{{- if $variant.deploy -}}
+{{- if hasKey $variant "deploy" -}}
 {{- range $problem := (include "sluicegate.checkDeploy" (dict "variant" $variant) | fromJson).problems -}}
 {{- $problems = append $problems (printf "%s.%s" $path $problem) -}}
 {{- end -}}

@@ -17,7 +17,7 @@ of a model is one variant. A variant with `deploy` has its replicas' addresses.
 {{- if $variant.url -}}
 {{- $variant = set (omit $variant "url") "replicas" (list (dict "url" $variant.url)) -}}
 {{- end -}}
-{{- if and $variant.deploy (not $variant.replicas) -}}
+{{- if and (hasKey $variant "deploy") (not $variant.replicas) -}}
 {{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
 {{- $_ := set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
 {{- end -}}
@@ -74,7 +74,7 @@ of a model is one variant. A variant with `deploy` has its replicas' addresses.
 {{- $engines := list -}}
 {{- range $model := (include "sluicegate.models" . | fromJson).models -}}
 {{- range $variant := $model.variants -}}
-{{- if $variant.deploy -}}
+{{- if hasKey $variant "deploy" -}}
 {{- $engines = append $engines (include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson) -}}
 {{- end -}}
 {{- end -}}

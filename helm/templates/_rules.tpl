@@ -1,6 +1,16 @@
 {{- /* Alerts over the gateway's metrics, and the series that plain HPAs of engines read. */ -}}
 {{- define "sluicegate.rules" -}}
 {{- $here := printf "namespace=%q" .Release.Namespace -}}
+{{- $scaled := list -}}
+{{- $names := list -}}
+{{- range $engine := (include "sluicegate.engines" . | fromJson).engines -}}
+{{- if $engine.deploy.autoscaling -}}
+{{- $scaled = append $scaled $engine -}}
+{{- $names = append $names (regexQuoteMeta $engine.variant | replace "\\" "\\\\") -}}
+{{- end -}}
+{{- end -}}
+{{- /* where replicas come and go, one that is out may be one that is not wanted */ -}}
+{{- $fixed := ternary (printf "%s,variant!~\"%s\"" $here (join "|" $names)) $here (not (empty $names)) -}}
 - name: sluicegate
   rules:
     - alert: SluicegateModelDown
@@ -12,7 +22,7 @@
         description: Calls for it go to its fallbacks, or fail with 503. GET /admin/fleet says why each replica is out.
     - alert: SluicegateReplicaOut
       expr: |-
-        max by (model, variant, replica) (gateway_replica_usable{ {{- $here -}} }) == 0
+        max by (model, variant, replica) (gateway_replica_usable{ {{- $fixed -}} }) == 0
         and on (variant) max by (variant) (gateway_replica_usable{ {{- $here -}} }) == 1
       for: 15m
       labels: {severity: warning}
@@ -51,10 +61,6 @@
       labels: {severity: warning}
       annotations:
         summary: The gateway counts limits without Redis.
-{{- $scaled := list -}}
-{{- range $engine := (include "sluicegate.engines" . | fromJson).engines -}}
-{{- if $engine.deploy.autoscaling }}{{ $scaled = append $scaled $engine }}{{ end -}}
-{{- end }}
 {{- if $scaled }}
 - name: sluicegate-engines
   interval: 15s
@@ -74,5 +80,5 @@
         summary: 'Too many first tokens of {{ $engine.variant }} take more than {{ . }} s.'
     {{- end }}
     {{- end }}
-{{- end }}
+{{- end -}}
 {{- end -}}

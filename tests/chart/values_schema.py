@@ -43,7 +43,7 @@ def _deployed(defs: dict[str, Schema]) -> None:
     That one of the forms is whole is checked by the chart's templates, in better words.
     """
     model, variant = defs["Model"], defs["Variant"]
-    for name in SHORT_FORM - {"url"}:
+    for name in sorted(SHORT_FORM - {"url"}):
         model["properties"][name] = copy.deepcopy(variant["properties"][name])
     model["properties"]["url"] = copy.deepcopy(defs["Replica"]["properties"]["url"])
     model["required"] = ["name"]
