@@ -23,7 +23,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
     without_secrets: Annotated[
         bool,
-        typer.Option("--without-secrets", help="Do not ask for secrets, which may be elsewhere."),
+        typer.Option("--without-secrets", help="Look for no secrets or certificates."),
     ] = False,
 ) -> None:
     """Check a configuration file and print the routes it makes, and whether engines fit."""

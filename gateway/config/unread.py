@@ -1,4 +1,4 @@
-"""A document whose secrets are not looked for: they are elsewhere, or not there yet.
+"""A document whose secrets and certificates are not looked for: they are not here, or not yet.
 
 So a file can be checked where its secrets may not be: in CI, or before an installation that
 brings them.
@@ -8,6 +8,7 @@ import hashlib
 
 from gateway.config.access import Key
 from gateway.config.document import Document
+from gateway.config.models import Tls
 
 
 def without_secrets(document: Document) -> Document:
@@ -16,7 +17,8 @@ def without_secrets(document: Document) -> Document:
         model.model_copy(
             update={
                 "variants": tuple(
-                    variant.model_copy(update={"api_key": None}) for variant in model.variants
+                    variant.model_copy(update={"api_key": None, "tls": Tls()})
+                    for variant in model.variants
                 )
             }
         )

@@ -2,7 +2,8 @@ from gateway.config.load import read_document
 from gateway.config.unread import without_secrets
 
 WRITTEN = """
-models: [{name: m, engine: vllm, url: http://a, api_key: {from_env: ENGINE}, policy: round-robin}]
+models: [{name: m, engine: vllm, url: http://a, api_key: {from_env: ENGINE},
+    tls: {ca_file: /nowhere}, policy: round-robin}]
 plans: [{name: default, requests_per_minute: 3}]
 keys:
   - {name: one, secret: {from_env: ONE}, limits: {requests_per_minute: null}}
@@ -15,6 +16,7 @@ limits: {store: redis, redis_url: {from_env: REDIS}, key_prefix: mine}
 def test_no_secret_is_left_to_look_for() -> None:
     unread = without_secrets(read_document(WRITTEN))
     assert unread.models[0].variants[0].api_key is None
+    assert unread.models[0].variants[0].tls.ca_file is None
     assert unread.limits.store == "memory"
     assert unread.limits.redis_url is None
     assert unread.keys is not None
