@@ -106,16 +106,17 @@ def test_what_is_not_told_is_the_engines_own_default_and_so_was_the_plan(folder:
 
 
 def test_adapters_and_further_options_come_last() -> None:
+    further = ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
     deploy = {
         "lora_adapters": [{"name": "a", "source": "x/y"}, {"name": "b", "source": "/z"}],
         "max_lora_rank": 64,
-        "extra_args": ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"],
+        "extra_args": further,
     }
     models = [{"name": "m", "engine": "vllm", "deploy": deploy}]
     (args,) = engine_args(rendered_values({"models": models})).values()
     assert args[-10:] == [
         *("--max-loras", "2", "--max-lora-rank", "64", "--lora-modules", "a=x/y", "b=/z"),
-        *deploy["extra_args"],
+        *further,
     ]
     models = [{"name": "m", "engine": "tgi", "deploy": deploy | {"max_lora_rank": None}}]
     (args,) = engine_args(rendered_values({"models": models})).values()

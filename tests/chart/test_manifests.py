@@ -1,10 +1,10 @@
 """The manifests are what Kubernetes and other projects' controllers take, in three releases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jsonschema
-import kubernetes_validate
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from tests.chart.crds import SPECS
@@ -93,9 +93,7 @@ def test_selectors_find_what_they_are_for(values: Path) -> None:
         assert any(one.items() >= wanted.items() for one in labels), manifest["metadata"]["name"]
 
 
-def pod_labels(
-    found: tuple[Manifest, ...] | list[Manifest],
-) -> Iterator[tuple[str, dict[str, str]]]:
+def pod_labels(found: Sequence[Manifest]) -> Iterator[tuple[str, dict[str, str]]]:
     for one in found:
         spec = one.get("spec", {})
         match one["kind"]:
@@ -106,6 +104,8 @@ def pod_labels(
             case "LeaderWorkerSet":
                 group = spec["leaderWorkerTemplate"]
                 yield one["metadata"]["name"], group["leaderTemplate"]["metadata"]["labels"]
+            case _:
+                pass
 
 
 @ALL

@@ -52,13 +52,10 @@ def _deployed(defs: dict[str, Schema]) -> None:
 
 def _renamed(section: Schema) -> Schema:
     """References to the chart's own sections, which may be named as the gateway's are."""
-    match section:
-        case {"$ref": str(reference), **rest}:
-            return {"$ref": reference.replace("#/$defs/", "#/$defs/Chart"), **rest}
-        case dict():
-            return {key: _renamed(value) for key, value in section.items()}
-        case _:
-            return section
+    made = {key: _renamed(v) if isinstance(v, dict) else v for key, v in section.items()}
+    if isinstance(reference := made.get("$ref"), str):
+        made["$ref"] = reference.replace("#/$defs/", "#/$defs/Chart")
+    return made
 
 
 def _plain(section: Schema) -> Iterator[tuple[str, Any]]:
