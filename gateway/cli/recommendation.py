@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.tables import print_table
 from gateway.errors import PlanInvalid
-from gateway.sizing.ready import models_entry
+from gateway.sizing.ready import helm_values, models_entry
 from gateway.sizing.recommend import Choice, Goal
 from gateway.sizing.report import plan_data, start_command
 
@@ -38,7 +38,14 @@ def print_choices(model: str, choices: Sequence[Choice], goal: Goal, *, as_json:
     if as_json:
         data = [{**asdict(one), "plan": plan_data(one.plan)} for one in shown]
         plans = [one["plan"] for one in data]
-        typer.echo(json.dumps({"goal": goal, "plans": plans, "choices": data}, indent=2))
+        told = {
+            "goal": goal,
+            "plans": plans,
+            "choices": data,
+            "config": models_entry(model, shown[0]),
+            "helm_values": helm_values(model, shown[0]),
+        }
+        typer.echo(json.dumps(told, indent=2))
         return
     print_table(_HEADERS, (_row(number, one) for number, one in enumerate(shown, 1)))
     best = shown[0]
@@ -48,6 +55,7 @@ def print_choices(model: str, choices: Sequence[Choice], goal: Goal, *, as_json:
     typer.echo("  speeds are a roofline's, not measured: trust their order more than the numbers")
     typer.echo(f"start each replica with:\n  {start_command(model, best.plan)}")
     typer.echo(f"and serve it with:\n{models_entry(model, best)}")
+    typer.echo(f"or deploy both with the Helm chart:\n{helm_values(model, best)}")
 
 
 def _row(number: int, one: Choice) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ class Deployed:
     config: Path
     manifests: Sequence[Manifest]
 
-    def sdk(self, key: str = "sk-team") -> AsyncOpenAI:
+    def sdk(self, key: str) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
 
 
@@ -258,14 +258,15 @@ async def test_the_release_serves(tiny_models: TinyModels, tmp_path: Path) -> No
         async with a_gateway(found, addresses, tmp_path) as deployed:
             await _is_ready(deployed)
             _helm_test_passes(deployed)
-            ops = deployed.sdk("sk-ops")
-            assert await said_by(ops, "tiny:fp32")
-            assert await said_by(ops, "tiny:q8_0")
-            assert {one.id for one in (await ops.models.list()).data} >= {"tiny", "tiny:q8_0"}
-            await _limits_hold(deployed)
-            await _a_change_needs_no_restart(deployed)
-            engines[0].kill()
-            assert await said_by(ops, "tiny")
+            async with deployed.sdk("sk-ops") as ops:
+                assert await said_by(ops, "tiny:fp32")
+                assert await said_by(ops, "tiny:q8_0")
+                names = {one.id for one in (await ops.models.list()).data}
+                assert names >= {"tiny", "tiny:fp32", "tiny:q8_0"}
+                await _limits_hold(deployed)
+                await _a_change_needs_no_restart(deployed, ops)
+                engines[0].kill()
+                assert await said_by(ops, "tiny")
             deployed.gateway.signal(signal.SIGTERM)
             assert await deployed.gateway.ended() == 0
 
@@ -296,17 +297,17 @@ def _helm_test_passes(deployed: Deployed) -> None:
 
 
 async def _limits_hold(deployed: Deployed) -> None:
-    team = deployed.sdk()
-    for _ in range(4):
-        assert await said_by(team, "gpt-4o")
-    with pytest.raises(openai.RateLimitError):
-        await said_by(team, "gpt-4o")
+    async with deployed.sdk("sk-team") as team:
+        for _ in range(4):
+            assert await said_by(team, "gpt-4o")
+        with pytest.raises(openai.RateLimitError):
+            await said_by(team, "gpt-4o")
 
 
-async def _a_change_needs_no_restart(deployed: Deployed) -> None:
+async def _a_change_needs_no_restart(deployed: Deployed, ops: AsyncOpenAI) -> None:
     """As a ConfigMap changes: another file is put in the place of this one."""
     changed = deployed.config.with_suffix(".new")
     changed.write_text(deployed.config.read_text().replace("gpt-4o", "gpt-5"))
     changed.rename(deployed.config)
     await deployed.gateway.says("config_reloaded")
-    assert await said_by(deployed.sdk("sk-ops"), "gpt-5")
+    assert await said_by(ops, "gpt-5")
