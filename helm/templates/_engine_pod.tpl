@@ -197,7 +197,7 @@ spec:
 image: {{ include "sluicegate.image" $engine.image }}
 command: [sh, -c]
 args:
-  - 'hf download "$0" && touch "$HF_HOME/{{ include "sluicegate.downloaded" $engine }}"'
+  - '{{ ternary "text-generation-server download-weights" "hf download" (eq $engine.kind "tgi") }} "$0" && touch "$HF_HOME/{{ include "sluicegate.downloaded" $engine }}"'
   - {{ $engine.source | quote }}
 {{- end -}}
 
