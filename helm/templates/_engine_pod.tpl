@@ -171,6 +171,9 @@ spec:
 {{- if eq .engine.kind "vllm" }}
 - {name: VLLM_CACHE_ROOT, value: /models/vllm}
 - {name: VLLM_NO_USAGE_STATS, value: "1"}
+- {name: VLLM_ENGINE_READY_TIMEOUT_S, value: {{ int64 .engine.loadTime | quote }}}
+{{- /* longer than the gateway keeps an idle connection */}}
+- {name: VLLM_HTTP_TIMEOUT_KEEP_ALIVE, value: "75"}
 {{- else if eq .engine.kind "tgi" }}
 - {name: HUGGINGFACE_HUB_CACHE, value: /models/hub}
 - {name: USAGE_STATS, value: "off"}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.chart.render import engine_args, gateway_yaml, of_kind, rendered_values
-from tests.chart.test_engine_flags import pairs
+from tests.chart.test_engine_flags import ALWAYS, pairs
 from tests.support.command import run_command
 from tests.support.models import CONFIGS
 
@@ -21,8 +21,7 @@ def test_the_recommended_values_deploy_what_was_recommended(goal: str, tmp_path:
     best = told["choices"][0]
     found = rendered_values(yaml.safe_load(told["helm_values"]))
     ((name, args),) = engine_args(found).items()
-    extra = {"--served-model-name", "--port", "--shutdown-timeout"}
-    given = {flag: value for flag, value in pairs(args).items() if flag not in extra}
+    given = {flag: value for flag, value in pairs(args).items() if flag not in ALWAYS}
     assert given == pairs(best["plan"]["flags"])
     (workload,) = of_kind(found, name.partition("/")[0])
     assert workload["spec"]["replicas"] == best["replicas"]
