@@ -44,7 +44,7 @@ test: $(VENV)/dev.stamp redis node chart-tools  ## everything but the real engin
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"
 
-test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
+test-engines: $(VENV)/dev.stamp chart-tools  ## real vLLM on CPU and real llama.cpp, in environments of their own
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -m engines --timeout 300
 

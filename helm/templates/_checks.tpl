@@ -12,7 +12,7 @@
 {{- $problems = append $problems (printf "models[%d].engine: required, or variants that have one" $at) -}}
 {{- end -}}
 {{- end -}}
-{{- $models := (include "sluicegate.models" . | fromJson).models -}}
+{{- $models := (include "sluicegate.written" . | fromJson).models -}}
 {{- $whole := concat $models (include "sluicegate.adapters" $models | fromJson).models -}}
 {{- $fallbacks := dict -}}
 {{- $names := dict -}}
@@ -39,7 +39,7 @@
 {{- if not (or $variant.replicas (hasKey $variant "deploy")) -}}
 {{- $problems = append $problems (printf "%s: give url, replicas or deploy" $path) -}}
 {{- end -}}
-{{- if hasKey $variant "deploy" -}}
+{{- if include "sluicegate.isStarted" $variant -}}
 {{- range $problem := (include "sluicegate.checkDeploy" (dict "variant" $variant) | fromJson).problems -}}
 {{- $problems = append $problems (printf "%s.%s" $path $problem) -}}
 {{- end -}}

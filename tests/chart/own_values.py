@@ -147,7 +147,10 @@ class Secrets(Values):
 class PasswordSecret(Values):
     """Redis' password."""
 
-    name: str = Field(description="The Secret that has it; empty: none, policies guard Redis.")
+    name: str = Field(
+        description="The Secret that has it, in characters that need no escape in a URL; empty: "
+        "none, policies guard Redis."
+    )
     key: str = Field(description="Its key there.")
 
 

@@ -12,7 +12,14 @@ from gateway.config.load import read_document
 from gateway.config.unread import without_secrets
 from gateway.fleet.catalog import compile_catalog
 from gateway.routing import POLICIES
-from tests.chart.render import VALUE_FILES, Manifest, gateway_yaml, of_kind, rendered
+from tests.chart.render import (
+    VALUE_FILES,
+    Manifest,
+    gateway_yaml,
+    of_kind,
+    rendered,
+    rendered_values,
+)
 from tests.support.command import run_command
 
 ALL = pytest.mark.parametrize("values", VALUE_FILES, ids=lambda file: file.stem)
@@ -47,7 +54,7 @@ def test_gateway_check_passes_as_the_hook_runs_it(
         file.write_text(mounted)
         outcome = run_command(command, *flags, str(file))
         assert outcome.code == 0, outcome.err
-    assert bool(jobs) is ("deploy:" in values.read_text() and values.stem != "cpu-values")
+    assert bool(jobs) is (values.stem != "cpu-values")
 
 
 @ALL
@@ -96,6 +103,15 @@ def test_there_are_as_many_replicas_as_pods_or_as_there_may_be(values: Path) -> 
             if variant.deploy is not None:
                 name = (variant.replicas[0].name or "").rpartition("-")[0]
                 assert len(variant.replicas) == most[name]
+
+
+def test_engines_that_have_addresses_are_planned_and_not_started() -> None:
+    model = {"name": "m", "engine": "vllm", "url": "http://a", "deploy": {"gpu": "L4"}}
+    found = rendered_values({"models": [model]})
+    assert _workloads(found) == []
+    (variant,) = read_document(gateway_yaml(found)).models[0].variants
+    assert variant.deploy is not None
+    assert [replica.url for replica in variant.replicas] == ["http://a"]
 
 
 def test_a_change_of_models_restarts_no_gateway() -> None:

@@ -13,10 +13,11 @@ from tests.chart.render import engine_args, gateway_yaml, rendered_values
 from tests.support.models import CONFIGS
 
 TGI_OPTIONS = Path(__file__).with_name("tgi_options.txt").read_text().split()
+# what vLLM is told whatever the plan
+ALWAYS = frozenset(
+    ("--served-model-name", "--port", "--shutdown-timeout", "--enable-prompt-tokens-details")
+)
 # what a flag is called where it has two names
-ALWAYS = {
-    *("--served-model-name", "--port", "--shutdown-timeout", "--enable-prompt-tokens-details"),
-}
 LONG = {"-c": "--ctx-size", "-np": "--parallel", "-ub": "--ubatch-size"}
 
 
