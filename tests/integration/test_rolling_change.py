@@ -66,7 +66,7 @@ class Clients:
     """Calls that are made again and again, so many at a time."""
 
     client: AsyncOpenAI
-    failures: list[BaseException] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     texts: dict[int, set[str]] = field(default_factory=dict)
     answered: int = 0
     goes_on: bool = True
@@ -76,7 +76,7 @@ class Clients:
             try:
                 text = await self._one(number)
             except (openai.OpenAIError, AssertionError) as failure:
-                self.failures.append(failure)
+                self.failures.append(f"{failure!r}, from {failure.__cause__!r}")
             else:
                 self.answered += 1
                 self.texts.setdefault(number % 10, set()).add(text)
