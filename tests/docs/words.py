@@ -37,6 +37,7 @@ ADVICE: dict[type[GatewayError], str] = {
     "(or the `x-request-timeout-ms` that was sent).",
     errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
+    errors.TooManyWatchers: "Close a dashboard or a `gateway top` that nobody looks at.",
     errors.Draining: "Try again: another gateway process will answer.",
     errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
     errors.KeyNotFound: "`gateway keys list` shows which keys there are.",
