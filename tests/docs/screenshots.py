@@ -138,7 +138,6 @@ async def sign_in(page: Page, url: str, key: str = _KEY) -> None:
 
 async def take(folder: Path) -> None:
     """All pictures, in a dozen seconds of load."""
-    folder.mkdir(parents=True, exist_ok=True)
     async with a_scene() as url, a_browser() as browser, AsyncExitStack() as stack:
 
         async def open_page(scheme: str, **context: Any) -> Page:
@@ -168,9 +167,10 @@ async def _talk(page: Page) -> None:
     await page.get_by_label("Max tokens").fill("60")
     await page.get_by_label("Message").fill("What does a sluice gate do?")
     await page.get_by_role("button", name="Send").click()
-    await page.get_by_text("Tokens per second").wait_for()
-    await page.get_by_text("Ended by").wait_for()
+    await page.locator("#measured").get_by_text("Ended by").wait_for()
 
 
 if __name__ == "__main__":
-    asyncio.run(take(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(take(target))

@@ -6,7 +6,8 @@ import { count, rate, seconds } from "./format.js";
 
 export const TTFT_HIGHEST_S = 10;
 export const INTER_TOKEN_HIGHEST_S = 2.5;
-const ROOM = 120;
+const ROOM = 120; // two minutes
+const LEAST_ROOM = 30;
 
 const quantiles = (all, highest) =>
   all ? `p95 ${seconds(all.p95_s, highest)} · p99 ${seconds(all.p99_s, highest)}` : "no streams";
@@ -26,7 +27,7 @@ const FIGURES = [
     more: (view) => `written · ${rate(view.total?.input_tokens_per_s)} read`,
   },
   {
-    name: "Time to first token, p50",
+    name: "First token, p50",
     value: (view) => view.total?.ttft?.p50_s ?? null,
     text: (view) => seconds(view.total?.ttft?.p50_s, TTFT_HIGHEST_S),
     more: (view) => quantiles(view.total?.ttft, TTFT_HIGHEST_S),
@@ -64,7 +65,7 @@ export function showFigures(view) {
     setText(text, figure.text(view));
     setText(more, figure.more(view));
     node.classList.toggle("bad", figure.isBad?.(view) ?? false);
-    draw(node.querySelector("svg"), values, ROOM);
+    draw(node.querySelector("svg"), values, Math.max(values.length, LEAST_ROOM));
   });
 }
 
