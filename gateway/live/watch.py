@@ -19,7 +19,7 @@ from gateway.live.moment import Moment, ReplicaNow
 from gateway.live.view import KeysView
 from gateway.telemetry.cells import Labels
 from gateway.telemetry.metrics import Metrics, Route
-from gateway.telemetry.recent_failures import RecentFailures
+from gateway.telemetry.request_line import RequestLine
 
 EVERY_S: Final = 1.0
 _WINDOW_S: Final = 10.0
@@ -38,6 +38,14 @@ class Serving(Protocol):
     config_problems: tuple[str, ...]
 
 
+class Failures(Protocol):
+    """Calls that failed lately, as far as somebody remembers."""
+
+    def newest(self, count: int, /) -> list[RequestLine]:
+        """The newest first."""
+        ...
+
+
 class Live:
     """`levels` are asked every few seconds only."""
 
@@ -46,7 +54,7 @@ class Live:
         fleet: FleetState,
         metrics: Metrics,
         serving: Serving,
-        failures: RecentFailures,
+        failures: Failures,
         levels: KeyLevels,
         clock: Clock,
     ) -> None:
