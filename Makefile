@@ -37,7 +37,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node chromium  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node chromium prometheus  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
@@ -71,8 +71,9 @@ docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 screenshots: $(VENV)/dev.stamp chromium  ## take the pictures of docs/dashboard.md
 	$(BIN)/python -m tests.docs.screenshots
 
-docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/
+docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/, and the dashboards
 	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m tests.docs.dashboards
 
 compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (needs a C compiler)
 	rm -rf build/compiled && mkdir -p build/compiled dist
@@ -124,6 +125,13 @@ node:
 chromium:
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium curl >/dev/null
+	fi
+
+# for the tests of deploy/observability, which are skipped where there is none and no apt
+.PHONY: prometheus
+prometheus:
+	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null
 	fi
 
 tests/node/node_modules/stamp: tests/node/package.json

@@ -24,7 +24,6 @@ from gateway.telemetry.request_line import RequestLine
 EVERY_S: Final = 1.0
 _WINDOW_S: Final = 10.0
 _LIMITS_EVERY_S: Final = 5.0
-_FAILURES: Final = 50
 
 IN_FLIGHT: Final = "gateway_requests_in_flight"
 USABLE_BY: Final = "gateway_replica_usable_workers"
@@ -41,8 +40,8 @@ class Serving(Protocol):
 class Failures(Protocol):
     """Calls that failed lately, as far as somebody remembers."""
 
-    def newest(self, count: int, /) -> list[RequestLine]:
-        """The newest first."""
+    def newest(self) -> list[RequestLine]:
+        """The newest first; some dozens at most, as all of it is in every view."""
         ...
 
 
@@ -104,7 +103,7 @@ class Live:
             draining=self._serving.is_draining,
             config_problems=self._serving.config_problems,
             limits=self._limits,
-            failures=self._failures.newest(_FAILURES),
+            failures=self._failures.newest(),
         )
 
     def _replicas(self) -> Iterator[ReplicaNow]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.telemetry.request_line import RequestLine
 
-KEPT: Final = 50
+KEPT: Final = 20
 
 
 class RecentFailures:
@@ -25,7 +25,7 @@ class RecentFailures:
             kept = self._by_outcome[line.outcome] = deque(maxlen=KEPT)
         kept.append(line)
 
-    def newest(self, count: int) -> list[RequestLine]:
-        """The last ones of any outcome, the newest first."""
+    def newest(self) -> list[RequestLine]:
+        """All that is kept, the newest first."""
         lines = [line for kept in self._by_outcome.values() for line in kept]
-        return sorted(lines, key=attrgetter("time"), reverse=True)[:count]
+        return sorted(lines, key=attrgetter("time"), reverse=True)

@@ -123,6 +123,10 @@ async def test_calls_show_up_with_their_failures_and_limits(browser: Browser) ->
         failure = page.locator("article.failure")
         await expect(failure).to_contain_text("404 model_not_found")
         await expect(failure.locator("code")).to_have_text(it.log.requests[-1]["request_id"])
+        await page.get_by_label("without the clients' own").check()
+        await expect(failure).to_have_count(0, timeout=_WITHIN_MS)
+        await page.get_by_label("without the clients' own").uncheck()
+        await expect(failure).to_have_count(1, timeout=_WITHIN_MS)
         key = page.locator("article.key")
         await expect(key).to_contain_text(re.compile(r"[345]\d of 60 left"), timeout=_WITHIN_MS)
         await expect(key).to_contain_text(NAME)  # as text

@@ -4,10 +4,13 @@ import { byId, keyed, make, setText } from "./dom.js";
 import { clockTime, count, seconds, words } from "./format.js";
 
 const OUTCOMES = { engine_error: "bad", gateway_error: "bad", client_error: "warn", client_gone: "calm" };
+const OURS = ["engine_error", "gateway_error"];
 const LITTLE = 0.1;
 
 export function showFailures(view) {
-  const lines = view.failures;
+  const lines = byId("ours-only").checked
+    ? view.failures.filter((line) => OURS.includes(line.outcome))
+    : view.failures;
   const box = byId("failures");
   keyed(box, lines.length ? lines : [null], keyOfFailure, newFailure, () => {});
   setText(byId("failures-note"), view.workers > 1 ? `Of one of ${view.workers} workers; figures count all.` : "");
