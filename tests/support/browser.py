@@ -8,10 +8,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_CLOSE_S = 10.0
 _QUIET = (
     "--disable-gpu",
     "--disable-background-networking",
@@ -36,7 +38,8 @@ async def a_browser() -> AsyncIterator[Browser]:
         try:
             yield browser
         finally:
-            await browser.close()
+            with anyio.move_on_after(_CLOSE_S, shield=True):
+                await browser.close()
 
 
 @asynccontextmanager
@@ -59,4 +62,5 @@ async def a_page(browser: Browser, **context: object) -> AsyncIterator[Page]:
         allowed = ("Failed to load resource", "net::ERR_ABORTED", "/admin/live", "/v1/chat/")
         assert not [one for one in wrong if not any(text in one for text in allowed)], wrong
     finally:
-        await own.close()
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await own.close()
