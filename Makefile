@@ -13,7 +13,7 @@ PORT ?= 8080
 JOBS ?= 4
 
 .PHONY: help run test test-fast engines test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated compiled bench soak clean
+.PHONY: docs-check docs-generated screenshots compiled bench soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -37,7 +37,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node chart-tools  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node chromium prometheus chart-tools  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
@@ -73,8 +73,12 @@ deps: $(VENV)/dev.stamp  ## unused and undeclared dependencies
 docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 	$(BIN)/pytest tests/docs
 
-docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/ and helm/
+screenshots: $(VENV)/dev.stamp chromium  ## take the pictures of docs/dashboard.md
+	$(BIN)/python -m tests.docs.screenshots
+
+docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/ and helm/, and the dashboards
 	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m tests.docs.dashboards
 	$(BIN)/python -m tests.chart.generate
 
 compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (needs a C compiler)
@@ -121,6 +125,20 @@ node:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm >/dev/null
 	fi
 	if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/node/node_modules/stamp; fi
+
+# a browser for the tests of the page, which are skipped where there is none and no apt
+.PHONY: chromium
+chromium:
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium curl >/dev/null
+	fi
+
+# for the tests of deploy/observability, which are skipped where there is none and no apt
+.PHONY: prometheus
+prometheus:
+	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+	fi
 
 tests/node/node_modules/stamp: tests/node/package.json
 	npm install --prefix tests/node --no-package-lock --no-audit --no-fund --silent

@@ -20,9 +20,11 @@ from gateway import __version__
 from gateway.api.admin_audit import audit_router
 from gateway.api.admin_keys import keys_router
 from gateway.api.admin_limits import limits_router
+from gateway.api.admin_live import live_router
 from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
+from gateway.api.dashboard import dashboard_router
 from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
@@ -50,6 +52,8 @@ from gateway.fleet.trials import Trials
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
+from gateway.live.levels import KeyLevels
+from gateway.live.watch import IN_FLIGHT, USABLE_BY, WORKERS, Live
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
@@ -167,6 +171,10 @@ def build(
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))
     app.include_router(usage_router(store, clock, admin_key))
+    levels = KeyLevels(fleet, issuer, limiter)
+    live = Live(fleet, metrics, readiness, books.failures, levels, clock)
+    app.include_router(live_router(live, admin_key))
+    app.include_router(dashboard_router())
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     document_inference(app)
     install_problems(app)
@@ -288,8 +296,15 @@ def _show_gauges(
 
         return readings
 
+    metrics.level(WORKERS, "Worker processes that serve.", (), lambda: [((), 1.0)])
     metrics.level(
-        "gateway_requests_in_flight",
+        USABLE_BY,
+        "Workers for which a replica may be picked.",
+        ROUTE,
+        per_replica(lambda state: float(state.is_usable)),
+    )
+    metrics.level(
+        IN_FLIGHT,
         "Our own requests on a replica now.",
         ROUTE,
         per_replica(lambda state: state.in_flight),

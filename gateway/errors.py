@@ -286,6 +286,13 @@ class KeysUnavailable(GatewayError):
     code = "keys_unavailable"
 
 
+class TooManyWatchers(GatewayError):
+    """As many watch `/admin/live` as may."""
+
+    status = 503
+    code = "too_many_watchers"
+
+
 class NoReplica(GatewayError):
     """No replica can take the call now."""
 

@@ -20,6 +20,8 @@ from gateway.cli.plan import plan
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
+from gateway.cli.tail import tail
+from gateway.cli.top import top
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
@@ -31,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate):
+for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate, top, tail):
     app.command()(command)
 app.add_typer(keys, name="keys")
 

@@ -43,7 +43,8 @@ class ReplicaState:
     """One replica as it is now; a `ReplicaView` for the routing policies.
 
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
-    reported and that are not ours, 0 when unknown. `is_usable`: whether it may be picked now.
+    reported and that are not ours, 0 when unknown; `running` and `waiting` are what it reported,
+    None when unknown. `is_usable`: whether it may be picked now.
     `era` counts its ejections, so that what began before the last one is not held against it.
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
@@ -67,6 +68,7 @@ class ReplicaState:
         "reason",
         "record",
         "replica",
+        "running",
         "serves_in_panic",
         "target",
         "trial",
@@ -74,6 +76,7 @@ class ReplicaState:
         "usual_s",
         "variant",
         "was_full",
+        "waiting",
         "weight",
     )
 
@@ -85,6 +88,8 @@ class ReplicaState:
         self.in_flight = 0
         self.turns = 0.0
         self.others = 0.0
+        self.running: float | None = None
+        self.waiting: float | None = None
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
         self.is_load_known = False
@@ -255,6 +260,7 @@ class FleetState:
         `reason`: why it saw that, where the condition alone does not tell. `ours`: how many of
         the requests that the engine counted may be ours; None: those of now.
         """
+        state.running, state.waiting = load.running, load.waiting
         state.is_load_known = load.running is not None
         known = (load.running or 0.0) + (load.waiting or 0.0)
         state.others = max(0.0, known - (state.in_flight if ours is None else ours))

@@ -17,6 +17,7 @@ from gateway.proxy.retry import Stop
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics, Route
+from gateway.telemetry.recent_failures import RecentFailures
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import trace_id
 
@@ -161,6 +162,7 @@ class Bookkeeper:
         self._log = request_log
         self._clock = clock
         self._fleet = fleet
+        self.failures = RecentFailures()
         self.open_calls = 0
 
     def open(self, call: Call) -> Account:
@@ -254,6 +256,7 @@ class Bookkeeper:
             line.error_cause = failure.public
             if account.retry_refused is not None:
                 line.retry_refused = account.retry_refused.value
+            self.failures.add(line)
         if call.traceparent is not None:
             line.trace_id = trace_id(call.traceparent)
         if call.sdk_retry is not None:

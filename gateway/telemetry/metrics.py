@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.telemetry.cells import Cells, Labels, Readings
+from gateway.telemetry.counted import Counted
 from gateway.telemetry.instruments import Count, Distribution, Instruments
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,8 +33,25 @@ _DURATION_S = (
     40.96,
     81.92,
 )
-_TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-_ITL_S = (
+TTFT_S: Final = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+)
+INTER_TOKEN_S: Final = (
     0.001,
     0.0025,
     0.005,
@@ -155,13 +173,13 @@ class Metrics:
             "gen_ai_server_time_to_first_token_seconds",
             "From the call's arrival to the first content, streamed calls only.",
             ROUTE,
-            _TTFT_S,
+            TTFT_S,
         )
         self._inter_token = new.histogram(
             "gateway_inter_token_latency_seconds",
             "Between two events with content of one stream.",
             ROUTE,
-            _ITL_S,
+            INTER_TOKEN_S,
         )
         self._tokens = new.counter(
             "gateway_tokens",
@@ -244,6 +262,21 @@ class Metrics:
     def level(self, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
         """Show a value that another part keeps, and of which every worker has its share."""
         self._instruments.level(name, text, labels, read)
+
+    def counted(self) -> Counted:
+        """What was counted of calls until now, over all workers."""
+        totals = self._instruments.totals
+        return Counted(
+            requests={labels: count for labels, (count,) in totals(self.requests).items()},
+            tokens={labels: count for labels, (count,) in totals(self._tokens).items()},
+            ttft=totals(self._ttft),
+            inter_token=totals(self._inter_token),
+        )
+
+    def level_sums(self, name: str) -> dict[Labels, float]:
+        """A level as it is now, over all workers; zeros are left out."""
+        self.tell_levels()
+        return self._instruments.level_sums(name)
 
     def tell_levels(self) -> None:
         """Let sibling workers know our share; every `LEVELS_EVERY_S` while we live."""

@@ -39,6 +39,7 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Overloaded: "Wait for `retry-after`. If it lasts, add replicas: see "
     "[overload](overload.md).",
+    errors.TooManyWatchers: "Close a dashboard or a `gateway top` that nobody looks at.",
     errors.Draining: "Try again: another gateway process will answer.",
     errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
     errors.KeyNotFound: "`gateway keys list` shows which keys there are.",
