@@ -75,8 +75,8 @@ class ReplicaState:
         "turns",
         "usual_s",
         "variant",
-        "was_full",
         "waiting",
+        "was_full",
         "weight",
     )
 

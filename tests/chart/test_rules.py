@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.metrics import _TTFT_S
+from gateway.telemetry.metrics import TTFT_S
 from tests.chart.render import CHART, HELM, Manifest, of_kind, rendered
 from tests.docs.generate import _full_name, _metrics
 
@@ -67,8 +67,8 @@ def test_every_series_that_is_asked_for_is_one_of_the_gateways() -> None:
 def test_bounds_of_first_tokens_are_buckets() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     offered = schema["$defs"]["Autoscaling"]["properties"]["ttft_slo_s"]["enum"]
-    assert {one for one in offered if one is not None} <= set(_TTFT_S)
-    buckets = {str(float(bound)) for bound in _TTFT_S} | {str(bound) for bound in _TTFT_S}
+    assert {one for one in offered if one is not None} <= set(TTFT_S)
+    buckets = {str(float(bound)) for bound in TTFT_S} | {str(bound) for bound in TTFT_S}
     used = {le for text in expressions() for le in re.findall(r'le=\\?"([^"\\]+)\\?"', text)}
     assert used <= buckets
     assert used == {"0.5", "1.0"}
