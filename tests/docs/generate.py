@@ -130,7 +130,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     match field.default:
-        case None | ():
+        case None | () | {}:
             return "none"
         case BaseModel():
             return "see below"
@@ -175,10 +175,10 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "yes or no"
         case {"type": "integer" | "number" as kind}:
             return f"{'whole number' if kind == 'integer' else 'number'}{_bounds(schema)}"
-        case {"format": "path"}:
-            return "path"
+        case {"type": "object"}:
+            return "Kubernetes' own"
         case {"type": "string"}:
-            return "text"
+            return "path" if schema.get("format") == "path" else "text"
         case _:
             raise ValueError(f"no words for {schema}")
 

@@ -16,7 +16,7 @@ def test_the_short_form_may_hold_it() -> None:
 @pytest.mark.parametrize(
     ("deploy", "path"),
     [
-        ("{}", "deploy.gpu"),
+        ("{gpu: [H100]}", "deploy.gpu"),
         ("{gpu: H100, gpus: 0}", "deploy.gpus"),
         ("{gpu: H100, gpu_memory_utilization: 1.5}", "deploy.gpu_memory_utilization"),
         ("{gpu: H100, max_model_len: yes}", "deploy.max_model_len"),

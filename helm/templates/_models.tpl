@@ -1,0 +1,92 @@
+{{- /* The chart's own values; every other key is the gateway's configuration. */ -}}
+{{- define "sluicegate.ownKeys" -}}
+["gateway","engines","secrets","redis","ingress","httpRoute","networkPolicy","monitoring","autoscaling","memoryPlan","rbac","serviceAccount","imagePullSecrets","commonLabels","nameOverride","fullnameOverride","global"]
+{{- end -}}
+
+{{- /*
+The models as {models: […]}, each with `variants`, as the gateway reads them too: the short form
+of a model is one variant. A variant with `deploy` has its replicas' addresses.
+*/ -}}
+{{- define "sluicegate.models" -}}
+{{- $root := . -}}
+{{- $models := list -}}
+{{- range $model := .Values.models -}}
+{{- $variants := list -}}
+{{- range $variant := $model.variants | default (list (pick $model "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy")) -}}
+{{- $variant = deepCopy $variant -}}
+{{- if $variant.url -}}
+{{- $variant = set (omit $variant "url") "replicas" (list (dict "url" $variant.url)) -}}
+{{- end -}}
+{{- if and $variant.deploy (not $variant.replicas) -}}
+{{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
+{{- $_ := set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- end -}}
+{{- $variants = append $variants $variant -}}
+{{- end -}}
+{{- $whole := omit $model "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- $models = append $models (set $whole "variants" $variants) -}}
+{{- end -}}
+{{- dict "models" $models | toJson -}}
+{{- end -}}
+
+{{- /* One deployed variant, with everything that is a default filled in: dict "root", "model", "variant". */ -}}
+{{- define "sluicegate.engine" -}}
+{{- $kind := .variant.engine -}}
+{{- $deploy := .variant.deploy -}}
+{{- $common := get .root.Values.engines $kind | default dict -}}
+{{- $name := include "sluicegate.slug" (printf "%s-%s-%s" (include "sluicegate.fullname" .root) .model.name (.variant.quantization | default "")) -}}
+{{- $scaling := $deploy.autoscaling | default dict -}}
+{{- $image := dict "repository" ($common.image).repository "tag" ($common.image).tag "digest" (($common.image).digest | default "") "pull_policy" (($common.image).pullPolicy) -}}
+{{- if ($deploy.image).tag -}}{{- $_ := unset $image "digest" -}}{{- end -}}
+{{- $served := .variant.served_model | default .model.name -}}
+{{- dict
+    "name" $name
+    "kind" $kind
+    "model" .model.name
+    "variant" (ternary (printf "%s:%s" .model.name (.variant.quantization | default "")) .model.name (not (empty .variant.quantization)))
+    "served" $served
+    "load" ($deploy.path | default $deploy.model | default $served)
+    "source" ($deploy.model | default $served)
+    "deploy" $deploy
+    "cache" (merge (deepCopy ($deploy.cache | default dict)) (dict "kind" "ephemeral" "size_gib" 100 "predownload" false))
+    "pod" ($deploy.pod | default dict)
+    "resources" (($deploy.pod | default dict).resources | default $common.resources)
+    "image" (merge (deepCopy ($deploy.image | default dict)) $image)
+    "port" (ternary 8000 8080 (eq $kind "vllm"))
+    "first" ($scaling.min | default $deploy.replicas | default 1 | int64)
+    "most" ($scaling.max | default $deploy.replicas | default 1 | int64)
+    "nodes" ($deploy.nodes | default 1 | int64)
+    "gpus" (ternary (div ($deploy.gpus | default 1 | int64) ($deploy.nodes | default 1 | int64)) 0 (not (empty $deploy.gpu)))
+    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | int64)
+    "drain" ($deploy.drain_s | default $common.drainSeconds | int64)
+    "apiKeyFrom" ((.variant.api_key | default dict).from_env | default "")
+  | toJson -}}
+{{- end -}}
+
+{{- /* All deployed variants, as {engines: […]}. */ -}}
+{{- define "sluicegate.engines" -}}
+{{- $root := . -}}
+{{- $engines := list -}}
+{{- range $model := (include "sluicegate.models" . | fromJson).models -}}
+{{- range $variant := $model.variants -}}
+{{- if $variant.deploy -}}
+{{- $engines = append $engines (include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "engines" $engines | toJson -}}
+{{- end -}}
+
+{{- /*
+Where the gateway finds an engine's replicas: the stable names of its pods, as many as there
+may be. Short names, which the first entry of a pod's search list completes.
+*/ -}}
+{{- define "sluicegate.addresses" -}}
+{{- $engine := . -}}
+{{- $replicas := list -}}
+{{- range $number := until (int .most) -}}
+{{- $pod := printf "%s-%d" $engine.name $number -}}
+{{- $replicas = append $replicas (dict "name" $pod "url" (printf "http://%s.%s:%d" $pod $engine.name (int64 $engine.port))) -}}
+{{- end -}}
+{{- dict "replicas" $replicas | toJson -}}
+{{- end -}}
