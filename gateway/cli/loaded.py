@@ -22,11 +22,14 @@ def config_path(given: Path | None) -> Path:
 
 
 def load_catalog(path: Path) -> tuple[Document, Catalog]:
-    """What is written, and what it compiles to. Raises ConfigInvalid."""
+    """What is written, and what it compiles to. Raises ConfigInvalid.
+
+    Variants that are to be deployed may have no replicas yet.
+    """
     document = load_document(path)
     problems = address_problems(document.limits, environment())
     try:
-        catalog = compile_catalog(document, environment(), policies=POLICIES)
+        catalog = compile_catalog(document, environment(), policies=POLICIES, needs_replicas=False)
     except ConfigInvalid as invalid:
         raise ConfigInvalid((*invalid.problems, *problems)) from invalid
     if problems:

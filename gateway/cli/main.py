@@ -20,6 +20,7 @@ from gateway.cli.plan import plan
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
+from gateway.cli.up import up
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate):
+for command in (serve, demo, up, check, explain, schema, plan, compare, bench, simulate):
     app.command()(command)
 app.add_typer(keys, name="keys")
 

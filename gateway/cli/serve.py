@@ -6,6 +6,8 @@ import gc
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +61,7 @@ def serve(
         listener = listen(
             settings.host if host is None else host, settings.port if port is None else port
         )
-        typer.echo(_welcome(gateway, listener), err=True)
+        typer.echo(welcome(gateway, listener), err=True)
         if workers > 1:
             sys.exit(run_workers(listener, path, workers))
         run(gateway, listener)
@@ -82,8 +84,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) -> None:
-    """Serve until a signal ends it, or `parent`, a pipe, is closed because the parent is gone."""
+def run(
+    gateway: Gateway,
+    listener: socket.socket,
+    parent: int | None = None,
+    around: Callable[[DrainingServer], AbstractAsyncContextManager[None]] | None = None,
+) -> None:
+    """Serve until a signal ends it, or `parent`, a pipe, is closed because the parent is gone.
+
+    `around` is entered before the server starts and left when it has ended.
+    """
     server = server_for(gateway)
 
     async def until_stopped() -> None:
@@ -97,7 +107,8 @@ def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) ->
 
         if parent is not None:
             loop.add_reader(parent, orphaned, parent)
-        await server.serve([listener])
+        async with nullcontext() if around is None else around(server):
+            await server.serve([listener])
 
     # what is here now stays: collections need not look at it again, nor as often
     gc.collect()
@@ -139,7 +150,8 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
     )
 
 
-def _welcome(gateway: Gateway, listener: socket.socket) -> str:
+def welcome(gateway: Gateway, listener: socket.socket) -> str:
+    """What is served, and where."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown

@@ -24,7 +24,10 @@ _TICKS_PER_LINE = 50  # uvicorn ticks ten times a second
 
 
 class DrainingServer(uvicorn.Server):
-    """`begin_drain` tells the gateway; `open_calls` how many calls are still running."""
+    """`begin_drain` tells the gateway; `open_calls` how many calls are still running.
+
+    `is_hurried`: a second signal has come.
+    """
 
     def __init__(
         self,
@@ -42,10 +45,12 @@ class DrainingServer(uvicorn.Server):
         self._clock = clock
         self._drain_until_s: float | None = None
         self._drain_ticks = 0
+        self.is_hurried = False
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain_until_s is not None or not self.started:
+            self.is_hurried = self.started
             self.should_exit = True
             # a signal may come between any two instructions of the loop
             asyncio.get_running_loop().call_soon_threadsafe(self._cancel_calls)
