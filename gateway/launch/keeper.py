@@ -136,16 +136,17 @@ class _Keeping:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop()
             elif number == signal.SIGALRM:
-                _kill_group(self._pid, signal.SIGKILL)
+                _kill_group(self._pid)
         self._code = _reaped(self._pid)
 
     def _stop(self) -> None:
         is_second = self._is_stopping
         self._is_stopping = True
         if is_second or self._grace_s <= 0:
-            _kill_group(self._pid, signal.SIGKILL)
+            _kill_group(self._pid)
             return
-        _kill_group(self._pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)  # it tells its children itself, in its own order
         signal.setitimer(signal.ITIMER_REAL, self._grace_s)
 
     def _last_words(self) -> None:
@@ -175,7 +176,7 @@ def _reaped(engine: int) -> int | None:
 
 def _sweep(engine: int) -> None:
     """Kill what the engine has left: its group, and every orphan that came to us."""
-    _kill_group(engine, signal.SIGKILL)
+    _kill_group(engine)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for _ in range(_MAX_SWEEPS):
         left = children.read_text().split() if children.exists() else []
@@ -188,9 +189,9 @@ def _sweep(engine: int) -> None:
             os.waitpid(-1, 0)  # its own children come to us in turn
 
 
-def _kill_group(leader: int, number: int) -> None:
+def _kill_group(leader: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, number)
+        os.killpg(leader, signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> int:
