@@ -150,13 +150,19 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
     )
 
 
-def welcome(gateway: Gateway, listener: socket.socket) -> str:
-    """What is served, and where."""
+def shown_address(listener: socket.socket) -> str:
+    """Where a listener can be reached, as a person would write it."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown
+    return f"http://{shown}:{port}"
+
+
+def welcome(gateway: Gateway, listener: socket.socket) -> str:
+    """What is served, and where."""
+    url = shown_address(listener)
     catalog = gateway.inference.exchange.fleet.catalog
     return (
-        f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"
-        f" (try: curl http://{shown}:{port}/v1/models)"
+        f"sluicegate {__version__}: {len(catalog.models)} models at {url}/v1"
+        f" (try: curl {url}/v1/models)"
     )

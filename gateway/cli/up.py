@@ -1,7 +1,7 @@
 """`gateway up`: the engines of the `deploy` entries as processes of this machine, and the gateway.
 
 The gateway listens at once: until the first model can be used, `/ready` says which engine is how
-far, and calls are refused with 503.
+far, and calls are told that no engine can be reached.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import typer
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
 from gateway.cli.preparation import Preparation, prepare
-from gateway.cli.serve import listen, run, welcome
+from gateway.cli.serve import listen, run, shown_address, welcome
 from gateway.cli.server import DrainingServer
 from gateway.config.document import Document
 from gateway.config.load import load_document
@@ -72,6 +72,8 @@ def up(
     listener = listen(
         settings.host if host is None else host, settings.port if port is None else port
     )
+    count = len(prepared.engines)
+    _tell(f"starting {count} engine{'s' * (count > 1)} for {shown_address(listener)}, logs: {logs}")
     service = _Service(prepared, gateway, welcome(gateway, listener))
     run(gateway, listener, around=service.around)
     if service.has_failed:
