@@ -13,7 +13,7 @@ PORT ?= 8080
 JOBS ?= 4
 
 .PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated compiled bench clean
+.PHONY: docs-check docs-generated compiled release bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -77,6 +77,10 @@ compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (nee
 		| tar -c -T - | tar -x -C build/compiled
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
 		--no-deps --wheel-dir dist build/compiled
+
+release: $(VENV)/dev.stamp  ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
 
 build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev/null) pyproject.toml
 	$(MAKE) compiled
