@@ -37,7 +37,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node balancers  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
@@ -119,6 +119,15 @@ node:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm >/dev/null
 	fi
 	if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/node/node_modules/stamp; fi
+
+# nginx and HAProxy, whose tests are skipped where there is no apt
+.PHONY: balancers
+balancers:
+	@if ! { command -v nginx && command -v haproxy; } >/dev/null && [ "$$(id -u)" = 0 ] \
+		&& command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			nginx-light haproxy >/dev/null
+	fi
 
 tests/node/node_modules/stamp: tests/node/package.json
 	npm install --prefix tests/node --no-package-lock --no-audit --no-fund --silent
