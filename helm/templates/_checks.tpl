@@ -2,7 +2,17 @@
 {{- define "sluicegate.check" -}}
 {{- $root := . -}}
 {{- $problems := list -}}
-{{- $models := (include "sluicegate.models" . | fromJson).models -}}
+{{- range $at, $model := .Values.models -}}
+{{- range $key := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- if and $model.variants (hasKey $model $key) -}}
+{{- $problems = append $problems (printf "models[%d].%s: belongs to each of the variants, once they are given" $at $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or $model.variants $model.engine) -}}
+{{- $problems = append $problems (printf "models[%d].engine: required, or variants that have one" $at) -}}
+{{- end -}}
+{{- end -}}
+{{- $models := (include "sluicegate.written" . | fromJson).models -}}
 {{- $whole := concat $models (include "sluicegate.adapters" $models | fromJson).models -}}
 {{- $fallbacks := dict -}}
 {{- $names := dict -}}
@@ -21,12 +31,15 @@
 {{- $problems = append $problems (printf "models[%d].fallbacks: %q is no model" $at $fallback) -}}
 {{- end -}}
 {{- end -}}
-{{- if include "sluicegate.leadsBack" (dict "from" $model.name "to" $model.name "fallbacks" $fallbacks "steps" (len $fallbacks)) -}}
+{{- if include "sluicegate.leadsBack" (dict "name" $model.name "fallbacks" $fallbacks) -}}
 {{- $problems = append $problems (printf "models[%d].fallbacks: they lead back to %q" $at $model.name) -}}
 {{- end -}}
 {{- range $number, $variant := $model.variants -}}
-{{- if $variant.deploy -}}
-{{- $path := printf "models[%d].variants[%d]" $at $number -}}
+{{- $path := ternary (printf "models[%d].variants[%d]" $at $number) (printf "models[%d]" $at) (hasKey (index $root.Values.models $at) "variants") -}}
+{{- if not (or $variant.replicas (hasKey $variant "deploy")) -}}
+{{- $problems = append $problems (printf "%s: give url, replicas or deploy" $path) -}}
+{{- end -}}
+{{- if include "sluicegate.isStarted" $variant -}}
 {{- range $problem := (include "sluicegate.checkDeploy" (dict "variant" $variant) | fromJson).problems -}}
 {{- $problems = append $problems (printf "%s.%s" $path $problem) -}}
 {{- end -}}
@@ -34,13 +47,18 @@
 {{- end -}}
 {{- end -}}
 {{- $workloads := dict -}}
-{{- range $engine := (include "sluicegate.engines" . | fromJson).engines -}}
+{{- range $engine := (include "sluicegate.unchecked" . | fromJson).engines -}}
 {{- if hasKey $workloads $engine.name -}}
 {{- $problems = append $problems (printf "models: %q and %q would both be named %q in Kubernetes, rename one" (get $workloads $engine.name) $engine.variant $engine.name) -}}
 {{- end -}}
 {{- $_ := set $workloads $engine.name $engine.variant -}}
 {{- if and $engine.apiKeyFrom (not (include "sluicegate.secret" $root)) -}}
 {{- $problems = append $problems (printf "secrets.existingSecret: name the Secret that has %s, the key of the engines of %q" $engine.apiKeyFrom $engine.variant) -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $tag := dict "gateway" .Values.gateway.image.tag "engines.vllm" .Values.engines.vllm.image.tag "engines.tgi" .Values.engines.tgi.image.tag "engines.llamacpp" .Values.engines.llamacpp.image.tag "redis" .Values.redis.image.tag -}}
+{{- if eq $tag "latest" -}}
+{{- $problems = append $problems (printf "%s.image.tag: name a version, latest is another one tomorrow" $where) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.redis.enabled ((.Values.limits | default dict).redis_url) -}}
@@ -60,16 +78,16 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Not empty when the fallbacks of `from` lead to `to`. */ -}}
+{{- /* Not empty when the fallbacks of a model lead back to it: dict "name", "fallbacks". */ -}}
 {{- define "sluicegate.leadsBack" -}}
-{{- $given := . -}}
-{{- if gt (int .steps) 0 -}}
-{{- range $next := get .fallbacks .from | default list -}}
-{{- if eq $next $given.to -}}yes{{- else -}}
-{{- include "sluicegate.leadsBack" (dict "from" $next "to" $given.to "fallbacks" $given.fallbacks "steps" (sub (int $given.steps) 1)) -}}
+{{- $fallbacks := .fallbacks -}}
+{{- $reached := get .fallbacks .name -}}
+{{- range $_ := keys .fallbacks -}}
+{{- range $name := $reached -}}
+{{- $reached = concat $reached (get $fallbacks $name | default list) | uniq -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
+{{- if has .name $reached -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "sluicegate.checkDeploy" -}}
@@ -103,6 +121,9 @@
 {{- end -}}
 {{- if and ($deploy.cache | default dict).existing_claim (ne (($deploy.cache).kind | default "") "shared") -}}
 {{- $problems = append $problems "deploy.cache.existing_claim: needs kind: shared" -}}
+{{- end -}}
+{{- if and ($deploy.cache | default dict).predownload (eq $kind "llamacpp") -}}
+{{- $problems = append $problems "deploy.cache.predownload: llama.cpp's image has nothing to download with, the engine does it itself" -}}
 {{- end -}}
 {{- if and $deploy.lora_adapters (eq $kind "llamacpp") -}}
 {{- $problems = append $problems "deploy.lora_adapters: llama.cpp has no adapters by name, give extra_args" -}}

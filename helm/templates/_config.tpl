@@ -1,5 +1,6 @@
 {{- /* The gateway's configuration file. */ -}}
 {{- define "sluicegate.config" -}}
+{{- include "sluicegate.check" . -}}
 {{- $document := deepCopy .Values -}}
 {{- range $key := include "sluicegate.ownKeys" . | fromJsonArray -}}
 {{- $_ := unset $document $key -}}

@@ -3,28 +3,46 @@
 ["gateway","engines","secrets","redis","ingress","httpRoute","networkPolicy","monitoring","autoscaling","memoryPlan","rbac","serviceAccount","imagePullSecrets","commonLabels","nameOverride","fullnameOverride","global"]
 {{- end -}}
 
-{{- /*
-The models as {models: […]}, each with `variants`, as the gateway reads them too: the short form
-of a model is one variant. A variant with `deploy` has its replicas' addresses.
-*/ -}}
-{{- define "sluicegate.models" -}}
-{{- $root := . -}}
+{{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
+{{- define "sluicegate.written" -}}
+{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
 {{- $models := list -}}
 {{- range $model := .Values.models -}}
-{{- $variants := list -}}
-{{- range $variant := $model.variants | default (list (pick $model "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy")) -}}
-{{- $variant = deepCopy $variant -}}
+{{- $variants := $model.variants -}}
+{{- if not $variants -}}
+{{- $variant := dict -}}
+{{- range $key := $short }}{{ if hasKey $model $key }}{{ $_ := set $variant $key (get $model $key) }}{{ end }}{{ end -}}
 {{- if $variant.url -}}
 {{- $variant = set (omit $variant "url") "replicas" (list (dict "url" $variant.url)) -}}
 {{- end -}}
-{{- if and $variant.deploy (not $variant.replicas) -}}
+{{- $variants = list $variant -}}
+{{- end -}}
+{{- $whole := $model -}}
+{{- range $key := $short }}{{ $whole = omit $whole $key }}{{ end -}}
+{{- $models = append $models (set $whole "variants" $variants) -}}
+{{- end -}}
+{{- dict "models" $models | toJson -}}
+{{- end -}}
+
+{{- /* Not empty when the chart starts a variant's engines; where they have addresses, others do. */ -}}
+{{- define "sluicegate.isStarted" -}}
+{{- if and (hasKey . "deploy") (not .replicas) -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* The models as the gateway reads them: engines that the chart starts have their addresses. */ -}}
+{{- define "sluicegate.models" -}}
+{{- $root := . -}}
+{{- $models := list -}}
+{{- range $model := (include "sluicegate.written" . | fromJson).models -}}
+{{- $variants := list -}}
+{{- range $variant := $model.variants -}}
+{{- if include "sluicegate.isStarted" $variant -}}
 {{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
-{{- $_ := set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- $variant = set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
 {{- end -}}
 {{- $variants = append $variants $variant -}}
 {{- end -}}
-{{- $whole := omit $model "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
-{{- $models = append $models (set $whole "variants" $variants) -}}
+{{- $models = append $models (set $model "variants" $variants) -}}
 {{- end -}}
 {{- dict "models" $models | toJson -}}
 {{- end -}}
@@ -57,19 +75,24 @@ of a model is one variant. A variant with `deploy` has its replicas' addresses.
     "most" ($scaling.max | default $deploy.replicas | default 1 | int64)
     "nodes" ($deploy.nodes | default 1 | int64)
     "gpus" (ternary (div ($deploy.gpus | default 1 | int64) ($deploy.nodes | default 1 | int64)) 0 (not (empty $deploy.gpu)))
-    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | int64)
-    "drain" ($deploy.drain_s | default $common.drainSeconds | int64)
+    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | default 0 | int64)
+    "drain" ($deploy.drain_s | default $common.drainSeconds | default 0 | int64)
     "apiKeyFrom" ((.variant.api_key | default dict).from_env | default "")
   | toJson -}}
 {{- end -}}
 
-{{- /* All deployed variants, as {engines: […]}. */ -}}
+{{- /* All variants that the chart starts, as {engines: […]}, once the values are known to be right. */ -}}
 {{- define "sluicegate.engines" -}}
+{{- include "sluicegate.check" . -}}
+{{- include "sluicegate.unchecked" . -}}
+{{- end -}}
+
+{{- define "sluicegate.unchecked" -}}
 {{- $root := . -}}
 {{- $engines := list -}}
-{{- range $model := (include "sluicegate.models" . | fromJson).models -}}
+{{- range $model := (include "sluicegate.written" . | fromJson).models -}}
 {{- range $variant := $model.variants -}}
-{{- if $variant.deploy -}}
+{{- if include "sluicegate.isStarted" $variant -}}
 {{- $engines = append $engines (include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson) -}}
 {{- end -}}
 {{- end -}}
