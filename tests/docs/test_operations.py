@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
+from gateway.config.load import read_document
+from gateway.launch.addresses import addressed
 from tests.docs.generate import DOCS, PARTS
 
 PAGES = ("operations.md", "one-machine.md")
@@ -44,3 +46,15 @@ def test_a_command_exists(command: str) -> None:
 @pytest.mark.parametrize("link", named(r"\]\(([^)#]+)[^)]*\)"))
 def test_a_link_leads_somewhere(link: str) -> None:
     assert (DOCS / link).exists()
+
+
+def test_the_example_of_one_machine_is_a_configuration_to_start() -> None:
+    (example, _) = re.findall(
+        r"```yaml\n(.*?)```", (DOCS / "one-machine.md").read_text(), re.DOTALL
+    )
+    engines = addressed(read_document(example), lambda _: True).engines
+    assert [engine.name for engine in engines] == [
+        "llama-3.1-8b/r0",
+        "llama-3.1-8b/r1",
+        "qwen-2.5-0.5b/r0",
+    ]
