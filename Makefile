@@ -13,7 +13,7 @@ PORT ?= 8080
 JOBS ?= 4
 
 .PHONY: help run test test-fast engines test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated screenshots compiled bench soak clean
+.PHONY: docs-check docs-generated screenshots compiled release bench soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -37,7 +37,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node chromium prometheus chart-tools  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node chromium prometheus balancers chart-tools  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
@@ -87,6 +87,10 @@ compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (nee
 		| tar -c -T - | tar -x -C build/compiled
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
 		--no-deps --wheel-dir dist build/compiled
+
+release: $(VENV)/dev.stamp  ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
 
 build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev/null) pyproject.toml
 	$(MAKE) compiled
@@ -138,6 +142,15 @@ chromium:
 prometheus:
 	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+	fi
+
+# nginx and HAProxy, whose tests are skipped where there is no apt
+.PHONY: balancers
+balancers:
+	@if ! { command -v nginx && command -v haproxy; } >/dev/null && [ "$$(id -u)" = 0 ] \
+		&& command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			nginx-light haproxy >/dev/null
 	fi
 
 tests/node/node_modules/stamp: tests/node/package.json

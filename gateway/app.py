@@ -104,11 +104,13 @@ def build(
     request_log: BytesOutput | None = None,
     cells: Cells | None = None,
     workers: int = 1,
+    read: Callable[[Path], Document] = load_document,
 ) -> Gateway:
-    """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes.
+    """Wire a gateway. Raises ConfigInvalid.
 
-    `cells`: where metrics are counted together with sibling workers, of which there are
-    `workers`, this one included.
+    `config_path`: the file to watch for changes, which are taken as `read` gives them. `cells`:
+    where metrics are counted together with sibling workers, of which there are `workers`, this
+    one included.
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
@@ -150,7 +152,7 @@ def build(
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
 
-    reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
+    reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
     _show_gauges(metrics, fleet, exchange.queues, readiness, store)
     app = FastAPI(
         title="Sluicegate",

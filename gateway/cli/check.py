@@ -46,7 +46,14 @@ def check(
     print_table(
         ("ask for", "variant", "engine", "served as", "replicas", "policy"),
         (
-            (r.name, r.variant, r.engine, r.served_model, "\n".join(r.replicas), r.policy)
+            (
+                r.name,
+                r.variant,
+                r.engine,
+                r.served_model,
+                "\n".join(r.replicas) or "by deploy",
+                r.policy,
+            )
             for r in rows
         ),
     )

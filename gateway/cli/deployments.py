@@ -64,10 +64,10 @@ def _in_keys(text: str) -> str:
 def _plan(
     model: Model, variant: Variant, deploy: Deploy, folder: Path, environ: Mapping[str, str]
 ) -> Plan:
-    if variant.engine not in tuple(Engine):
-        raise PlanInvalid(f"memory of the engine {variant.engine} cannot be planned")
     if deploy.gpu is None:
         raise NotSeen("it runs on CPUs")
+    if variant.engine not in tuple(Engine):
+        raise PlanInvalid(f"memory of the engine {variant.engine} cannot be planned")
     gpu = find_gpu(deploy.gpu, deploy.gpu_memory_gib)
     name = deploy.model or variant.served_model or model.name
     beside = folder / name

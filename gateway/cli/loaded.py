@@ -23,13 +23,16 @@ def config_path(given: Path | None) -> Path:
 
 
 def load_catalog(path: Path, *, reads_secrets: bool = True) -> tuple[Document, Catalog]:
-    """What is written, and what it compiles to. Raises ConfigInvalid."""
+    """What is written, and what it compiles to. Raises ConfigInvalid.
+
+    Variants that are to be deployed may have no replicas yet.
+    """
     document = load_document(path)
     if not reads_secrets:
         document = without_secrets(document)
     problems = address_problems(document.limits, environment())
     try:
-        catalog = compile_catalog(document, environment(), policies=POLICIES)
+        catalog = compile_catalog(document, environment(), policies=POLICIES, needs_replicas=False)
     except ConfigInvalid as invalid:
         raise ConfigInvalid((*invalid.problems, *problems)) from invalid
     if problems:

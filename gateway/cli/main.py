@@ -22,6 +22,7 @@ from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
 from gateway.cli.tail import tail
 from gateway.cli.top import top
+from gateway.cli.up import up
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
@@ -33,7 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate, top, tail):
+_COMMANDS = (
+    serve, demo, up, check, explain, schema, plan, compare, bench, simulate, top, tail,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(keys, name="keys")
 

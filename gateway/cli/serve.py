@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def serve(
         listener = listen(
             settings.host if host is None else host, settings.port if port is None else port
         )
-        typer.echo(_welcome(gateway, listener), err=True)
+        typer.echo(welcome(gateway, listener), err=True)
         if workers > 1:
             sys.exit(run_workers(listener, path, workers))
         run(gateway, listener)
@@ -85,8 +86,16 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(gateway: Gateway, listener: socket.socket, place: Place | None = None) -> None:
-    """Serve until a signal ends it, or the parent that gave us our place is gone."""
+def run(
+    gateway: Gateway,
+    listener: socket.socket,
+    place: Place | None = None,
+    around: Callable[[DrainingServer], AbstractAsyncContextManager[None]] | None = None,
+) -> None:
+    """Serve until a signal ends it, or the parent that gave us our place is gone.
+
+    `around` is entered before the server starts and left when it has ended.
+    """
     server = server_for(gateway)
 
     async def until_stopped() -> None:
@@ -102,7 +111,8 @@ def run(gateway: Gateway, listener: socket.socket, place: Place | None = None) -
         if place is not None:
             loop.add_reader(place.parent, orphaned, place.parent)
             server.on_started = functools.partial(_say_that_we_serve, place.serves)
-        await server.serve([listener])
+        async with nullcontext() if around is None else around(server):
+            await server.serve([listener])
 
     # what is here now stays: collections need not look at it again, nor as often
     gc.collect()
@@ -154,12 +164,19 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
     )
 
 
-def _welcome(gateway: Gateway, listener: socket.socket) -> str:
+def shown_address(listener: socket.socket) -> str:
+    """Where a listener can be reached, as a person would write it."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown
+    return f"http://{shown}:{port}"
+
+
+def welcome(gateway: Gateway, listener: socket.socket) -> str:
+    """What is served, and where."""
+    url = shown_address(listener)
     catalog = gateway.inference.exchange.fleet.catalog
     return (
-        f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"
-        f" (try: curl http://{shown}:{port}/v1/models)"
+        f"sluicegate {__version__}: {len(catalog.models)} models at {url}/v1"
+        f" (try: curl {url}/v1/models)"
     )

@@ -34,7 +34,10 @@ _IDLE_S = 6.0
 
 
 class DrainingServer(uvicorn.Server):
-    """`begin_drain` tells the gateway; `open_calls` how many calls are still running."""
+    """`begin_drain` tells the gateway; `open_calls` how many calls are still running.
+
+    `is_hurried`: a second signal has come.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class DrainingServer(uvicorn.Server):
         self._drain_until_s: float | None = None
         self._drain_ticks = 0
         self._retires_until_s: float | None = None
+        self.is_hurried = False
         self.on_started: Callable[[], None] = _nobody_asks
 
     def retire(self) -> None:
@@ -66,6 +70,7 @@ class DrainingServer(uvicorn.Server):
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain_until_s is not None or not self.started:
+            self.is_hurried = self.started
             self.should_exit = True
             # a signal may come between any two instructions of the loop
             asyncio.get_running_loop().call_soon_threadsafe(self._cancel_calls)

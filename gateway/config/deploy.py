@@ -1,11 +1,13 @@
 """What a variant's engines run on, so that its memory can be planned before it starts.
 
-The same entry deploys them: `gateway check` plans its memory, the Helm chart renders it.
+The same entry deploys them: `gateway check` plans its memory, the Helm chart renders it, and
+`gateway up` starts it as processes of this machine.
 """
 
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.config.base import Number, Section
 from gateway.config.workload import (
@@ -19,6 +21,9 @@ from gateway.config.workload import (
     Seconds,
     Text,
 )
+
+Word = Annotated[str, Field(max_length=4096)]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 CHECKPOINT = "checkpoint"
 """The `quantization` of files that are quantized already: the engine is told nothing."""
@@ -85,6 +90,24 @@ class Deploy(Section):
     cache: Cache = Field(Cache(), description="Where the model's files are kept.")
     autoscaling: Autoscaling | None = Field(None, description="None: `replicas` is fixed.")
     pod: Pod = Field(Pod(), description="Where and how its pods run.")
+    command: tuple[Word, ...] = Field(
+        (),
+        description="For `gateway up`: the program that starts it, and its words, with {port}, "
+        "{host}, {model}, {served_model} and {flags} filled in; default: the engine kind's.",
+    )
+    python: Path | None = Field(
+        None, description="For `gateway up`: the Python of the environment that has vLLM."
+    )
+    environment: dict[VariableName, Word] = Field(
+        {}, description="For `gateway up`: further variables of the engine."
+    )
+
+    @field_validator("gpu")
+    @classmethod
+    def _is_no_cpu(cls, gpu: str | None) -> str | None:
+        if gpu is not None and gpu.lower() in ("cpu", "none"):
+            raise ValueError("leave it out: without a GPU the engine runs on CPUs")
+        return gpu
 
     @model_validator(mode="after")
     def _is_one_deployment(self) -> Self:

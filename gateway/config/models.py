@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from gateway.config.access import Limited
 from gateway.config.base import Number, Section
@@ -87,7 +94,15 @@ class Variant(Section):
     served_model: str | None = Field(
         None, min_length=1, description="The name the engine knows; default: the model's name."
     )
-    replicas: tuple[Replica, ...] = Field(min_length=1, description="The engine processes.")
+    deploy: Deploy | None = Field(
+        None, description="What its engines run on: planned, and refused if it cannot start."
+    )
+    replicas: tuple[Replica, ...] = Field(
+        (),
+        validate_default=True,
+        description="The engine processes; where `deploy` is given, `gateway up` and the Helm "
+        "chart fill them in.",
+    )
     api_key: Secret | None = Field(None, description="The key that the engine asks for.")
     weight: Weight | None = Field(
         None,
@@ -103,9 +118,14 @@ class Variant(Section):
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this variant."
     )
-    deploy: Deploy | None = Field(
-        None, description="What its engines run on: planned, and refused if it cannot start."
-    )
+
+    @field_validator("replicas", mode="before")
+    @classmethod
+    def _are_given_or_deployed(cls, given: object, info: ValidationInfo) -> object:
+        if given in ((), []) and info.data.get("deploy", True) is None:
+            # the default is a tuple; an empty list of the file is another mistake
+            raise PydanticCustomError("missing" if given == () else "too_short", "")
+        return given
 
 
 class Queue(Section):

@@ -104,10 +104,17 @@ class Catalog:
 
 
 def compile_catalog(
-    document: Document, environ: Mapping[str, str], *, policies: Iterable[str]
+    document: Document,
+    environ: Mapping[str, str],
+    *,
+    policies: Iterable[str],
+    needs_replicas: bool = True,
 ) -> Catalog:
-    """Raises ConfigInvalid with every problem. `policies`: the names that exist."""
-    compiler = _Compiler(document, environ, tuple(policies))
+    """Raises ConfigInvalid with every problem. `policies`: the names that exist.
+
+    `needs_replicas`: false where nothing is to be served, and `deploy` may stand for them.
+    """
+    compiler = _Compiler(document, environ, tuple(policies), needs_replicas)
     catalog = compiler.catalog()
     if compiler.problems:
         raise ConfigInvalid(tuple(compiler.problems))
@@ -118,12 +125,17 @@ class _Compiler:
     """One pass over a document; `problems` grows as it goes."""
 
     def __init__(
-        self, document: Document, environ: Mapping[str, str], policies: tuple[str, ...]
+        self,
+        document: Document,
+        environ: Mapping[str, str],
+        policies: tuple[str, ...],
+        needs_replicas: bool,
     ) -> None:
         self.problems: list[str] = []
         self._document = document
         self._environ = environ
         self._policies = policies
+        self._needs_replicas = needs_replicas
         self._owners: dict[str, str] = {}
         self._names: dict[str, Target] = {}
 
@@ -163,6 +175,11 @@ class _Compiler:
 
     def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
         replicas: list[Replica] = []
+        if self._needs_replicas and not given.replicas:
+            self.problems.append(
+                f"{path}.replicas: nothing says where its engines are: list them, or let "
+                "`gateway up` start what `deploy` describes"
+            )
         for number, replica in enumerate(given.replicas):
             where = f"{path}.replicas[{number}]"
             origin = self._origin(replica.url, given.tls, where)

@@ -165,3 +165,10 @@ def test_secrets_may_be_elsewhere(tmp_path: Path) -> None:
     assert run_command("check", str(file)).code == 2
     outcome = run_command("check", "--without-secrets", str(file))
     assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_replicas_may_be_left_to_what_deploys_them(file: Path) -> None:
+    file.write_text("models: [{name: m, engine: vllm, deploy: {command: [run]}}]")
+    outcome = run_command("check", str(file))
+    assert outcome.code == 0
+    assert "by deploy" in outcome.out
