@@ -15,12 +15,16 @@ from gateway.errors import GatewayError, KeysUnavailable, Unauthenticated
 
 
 class Plan:
-    """What a caller may use: `patterns` are globs over model names, tags included."""
+    """What a caller may use: `patterns` are globs over model names, tags included.
 
-    __slots__ = ("_known", "_patterns", "is_unrestricted", "name")
+    `shows_timing`: callers are told with each answer where its time went.
+    """
 
-    def __init__(self, name: str, patterns: Iterable[str]) -> None:
+    __slots__ = ("_known", "_patterns", "is_unrestricted", "name", "shows_timing")
+
+    def __init__(self, name: str, patterns: Iterable[str], *, shows_timing: bool = False) -> None:
         self.name = name
+        self.shows_timing = shows_timing
         self._patterns = tuple(patterns)
         self._known: dict[str, bool] = {}
         self.is_unrestricted = "*" in self._patterns

@@ -10,34 +10,36 @@ from typing_extensions import override
 
 from gateway.clock import SystemClock
 from gateway.telemetry.cells import SLOT_BYTES, SharedCells
+from gateway.telemetry.recent import Recent
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a worker inherits; the first three are open files.
+    """What a worker inherits; the first four are open files.
 
-    `parent` ends when the parent does, `counts` is the memory of the metrics, and `number` is
-    this worker's, from 0.
+    `parent` ends when the parent does, `counts` is the memory of the metrics, `stories` that of
+    recent calls, and `number` is this worker's, from 0.
     """
 
     listener: int
     parent: int
     counts: int
+    stories: int
     number: int
 
     @classmethod
     def read(cls, text: str) -> Self:
         """From the command line."""
-        listener, parent, counts, number = map(int, text.split(":"))
-        return cls(listener, parent, counts, number)
+        listener, parent, counts, stories, number = map(int, text.split(":"))
+        return cls(listener, parent, counts, stories, number)
 
     @override
     def __str__(self) -> str:
-        return f"{self.listener}:{self.parent}:{self.counts}:{self.number}"
+        return f"{self.listener}:{self.parent}:{self.counts}:{self.stories}:{self.number}"
 
     @property
     def files(self) -> tuple[int, ...]:
-        return (self.listener, self.parent, self.counts)
+        return (self.listener, self.parent, self.counts, self.stories)
 
     @property
     def workers(self) -> int:
@@ -49,16 +51,22 @@ class Place:
         memory = memoryview(mmap.mmap(self.counts, 0))
         return SharedCells(memory, self.number, SystemClock.now_s)
 
+    def recent(self) -> Recent | None:
+        """Where this worker remembers calls; None: it does not."""
+        if not os.fstat(self.stories).st_size:
+            return None
+        return Recent(mmap.mmap(self.stories, 0), self.number, self.workers)
 
-def shared_memory(workers: int) -> int:
-    """An open file of zeros that this many workers can count in; it needs no name and no folder.
+
+def shared_memory(size_bytes: int) -> int:
+    """An open file of zeros that workers can share; it needs no name and no folder.
 
     Only what is used takes memory. Where the system has no such files it is a temporary one.
     """
     if hasattr(os, "memfd_create"):
-        file = os.memfd_create("gateway-metrics")
+        file = os.memfd_create("gateway-workers")
     else:
         with tempfile.TemporaryFile() as temporary:
             file = os.dup(temporary.fileno())
-    os.ftruncate(file, workers * SLOT_BYTES)
+    os.ftruncate(file, size_bytes)
     return file

@@ -20,6 +20,8 @@ from typing import Protocol
 from gateway.cli.place import Place, shared_memory
 from gateway.clock import Clock, SystemClock
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.telemetry.cells import SLOT_BYTES
+from gateway.telemetry.recent import ENTRY_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,19 @@ class Running(Protocol):
     def send_signal(self, number: int, /) -> None: ...
 
 
-def run_workers(listener: socket.socket, config: Path, count: int) -> int:
-    """Run until a signal ends it. The exit code: 0, or 1 when no worker could be kept alive."""
-    counts = shared_memory(count)
+def run_workers(
+    listener: socket.socket, config: Path, count: int, *, recent_requests: int = 0
+) -> int:
+    """Run until a signal ends it. The exit code: 0, or 1 when no worker could be kept alive.
+
+    `recent_requests`: how many calls each worker remembers.
+    """
+    counts = shared_memory(count * SLOT_BYTES)
+    stories = shared_memory(count * recent_requests * ENTRY_BYTES)
     parent, held = os.pipe()  # nobody else holds the other end: it closes when we are gone
 
     def start(number: int) -> Running:
-        return _start(config, Place(listener.fileno(), parent, counts, number))
+        return _start(config, Place(listener.fileno(), parent, counts, stories, number))
 
     crew = Crew(start, count, SystemClock())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -51,7 +59,7 @@ def run_workers(listener: socket.socket, config: Path, count: int) -> int:
     try:
         return crew.run(time.sleep)
     finally:
-        for file in (held, parent, counts):
+        for file in (held, parent, counts, stories):
             os.close(file)
 
 

@@ -81,6 +81,9 @@ class Plan(Limited):
     models: tuple[str, ...] = Field(
         ("*",), min_length=1, description="Glob patterns over model names, tags included."
     )
+    server_timing: bool = Field(
+        False, description="Answers say in `server-timing` where the time went."
+    )
 
 
 class Key(Section):

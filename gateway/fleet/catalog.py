@@ -239,7 +239,7 @@ class _Compiler:
                     self.problems.append(
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
-            plans[given.name] = Plan(given.name, given.models)
+            plans[given.name] = Plan(given.name, given.models, shows_timing=given.server_timing)
         return plans
 
     def _keys(self, plans: Mapping[str, Plan], rates: Mapping[str, Rates]) -> KeyRing:

@@ -17,6 +17,7 @@ METRICS_FULL: Final = "metrics_full"
 KEY_STORE: Final = "key_store_state"
 KEY_SET_ASIDE: Final = "key_set_aside"
 KEYS_RESTORED: Final = "keys_restored"
+TRACE_EXPORT: Final = "trace_export_state"
 AUDIT: Final = "audit"
 BUG: Final = "bug"
 
