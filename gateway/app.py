@@ -155,6 +155,8 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
+        # newer versions trace by themselves where OTEL_* variables are set: calls a second time
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(
             upstream,
             exchange,

@@ -203,9 +203,10 @@ class Bookkeeper:
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
+        failure = account.failure
+        account.end_try(failure)
         now_s = self._clock.now_s()
         duration_s = now_s - call.received_s
-        failure = account.failure
         outcome = _OK if failure is None else _outcome(failure)
         ended = self._metrics.ended(account.route, outcome)
         ended.requests.add()
@@ -257,7 +258,6 @@ class Bookkeeper:
             if account.retry_refused is not None:
                 line.retry_refused = account.retry_refused.value
         story = account.story
-        account.end_try(failure)
         line.trace_id = self._stories.trace_id(story, call, duration_s, failure)
         if call.sdk_retry is not None:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
