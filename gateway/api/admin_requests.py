@@ -15,7 +15,7 @@ from gateway.api.admin import admin_router
 from gateway.config.base import Section
 from gateway.errors import InvalidRequest, RequestNotFound
 from gateway.telemetry.recent import Kept, Recent
-from gateway.telemetry.told_story import Parts, StoryTold, parts_of
+from gateway.telemetry.told_story import Parts, StoryTold, TryTold, parts_of
 
 _MAX_SHOWN = 1000
 _SANE_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
@@ -89,9 +89,14 @@ def _story(kept: Kept) -> dict[str, Any]:
         **line,
         "parts": msgspec.to_builtins(parts),
         "longest": _longest(parts),
-        "tries": msgspec.to_builtins(told.tries),
+        "tries": [_try(one) for one in told.tries],
         "tries_left_out": told.left_out,
     }
+
+
+def _try(one: TryTold) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(one)
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in shown.items()}
 
 
 def _longest(parts: Parts) -> str:

@@ -1,8 +1,8 @@
 """The spans of one call, from its story: pure.
 
 A server span for the call; below it, where it waited, a span for the queue, and a client span
-for every try, whose children are the connection, the time to the first token and the stream. A
-resumed stream links the try that it goes on from.
+for every try, whose children are the connection (where one was made), the time to the first
+token and the stream. A resumed stream links the try that it goes on from.
 
 Source: OpenTelemetry semantic conventions for generative AI (inference spans), in the
 repository semantic-conventions-genai, 2026; for HTTP, server spans. What they do not name has
@@ -10,6 +10,7 @@ the prefix `sluicegate`.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -22,6 +23,9 @@ from gateway.telemetry.tracing import Context
 from gateway.wire.ask import Ask
 
 _MAX_NUMBER_BYTES: Final = 32
+_KNOWN: Final = 2048
+# a connection that was there already has taken no longer
+_REUSED_S: Final = 0.00005
 # fields of a request that are numbers, by their names in the conventions
 _INTEGERS: Final = (
     ("seed", "gen_ai.request.seed"),
@@ -72,13 +76,16 @@ def spans_of(ended: Ended, root: int, ended_s: float, spare: Sequence[int]) -> l
         return []
     ids = iter(spare)
     asked = b"" if story.ask is None else attributes(_asked(story.ask))
-    spans = [_server(ended, context, root, ended_s, asked)]
+    used = attributes(_used(ended.line))
+    spans = [_server(ended, context, root, ended_s, asked + used)]
     first_s = story.tries[0].began_s if story.tries else ended_s
     if story.queue_s:
         spans.append(_part(ended, context, "queue", root, first_s - story.queue_s, first_s, ids))
     before: Try | None = None
     for one in story.tries:
-        spans.append(_client(ended, context, root, one, before, ended_s, asked))
+        answered = one.failure is None and not one.outdone and ended.failure is None
+        facts = asked + used if answered else asked
+        spans.append(_client(ended, context, root, one, before, ended_s, facts, answered=answered))
         spans += _children(ended, context, one, ended_s, ids)
         before = one
     return spans
@@ -89,42 +96,73 @@ def spare_ids(story: Story) -> int:
     return 1 + 3 * len(story.tries)
 
 
-def _server(ended: Ended, context: Context, root: int, ended_s: float, asked: bytes) -> bytes:
+def _server(ended: Ended, context: Context, root: int, ended_s: float, facts: bytes) -> bytes:
     line, story, failure = ended.line, ended.story, ended.failure
     # a name that nobody serves says nothing, and there is no end of them
-    asked_model = line.model if line.model is None or story.ask is None else story.ask.model
-    found: dict[str, Value | None] = {
-        "gen_ai.operation.name": line.operation,
-        "gen_ai.provider.name": _provider(story),
-        "gen_ai.request.model": asked_model or line.model,
-        "gen_ai.response.model": None if failure is not None else line.variant,
-        "gen_ai.server.time_to_first_token": _seconds(line.ttft_ms),
-        "http.request.method": "POST",
-        "http.response.status_code": line.status,
-        "error.type": _error_type(failure),
+    model = line.model if line.model is None or story.ask is None else story.ask.model or line.model
+    known = _known_of_server(
+        line.operation,
+        _provider(story),
+        model,
+        line.variant if failure is None else None,
+        line.status,
+        line.caller,
+        line.outcome,
+        line.attempts,
+    )
+    told: dict[str, Value | None] = {
         "sluicegate.request_id": line.request_id,
-        "sluicegate.caller": line.caller,
-        "sluicegate.outcome": line.outcome,
-        "sluicegate.attempts": line.attempts,
-        "sluicegate.hedge": line.hedge,
-        "sluicegate.resumes": line.resumes,
-        "sluicegate.resume_refused": line.resume_refused,
-        "sluicegate.retry_refused": line.retry_refused,
-        **_used(line),
-        **(ended.content or {}),
+        "gen_ai.server.time_to_first_token": None if line.ttft_ms is None else line.ttft_ms / 1000,
     }
+    if ended.content is not None:
+        told |= ended.content
+    if line.attempts > 1 or failure is not None:
+        told |= {
+            "error.type": _error_type(failure),
+            "sluicegate.hedge": line.hedge,
+            "sluicegate.resumes": line.resumes,
+            "sluicegate.resume_refused": line.resume_refused,
+            "sluicegate.retry_refused": line.retry_refused,
+        }
     return span(
-        _name(line.operation, found["gen_ai.request.model"]),
+        f"{line.operation} {model}" if model else line.operation,
         Kind.SERVER,
         context.trace,
         root,
         context.parent,
         ended.ns(story.received_s),
         ended.ns(ended_s),
-        attributes(found) + asked,
+        known + attributes(told) + facts,
         state=context.state,
         failed=failure is not None and failure.source is not Source.CLIENT,
         is_root=True,
+    )
+
+
+@lru_cache(_KNOWN)
+def _known_of_server(
+    operation: str,
+    provider: str | None,
+    model: str | None,
+    variant: str | None,
+    status: int,
+    caller: str | None,
+    outcome: str,
+    attempts: int,
+) -> bytes:
+    """What many calls have in common."""
+    return attributes(
+        {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": provider,
+            "gen_ai.request.model": model,
+            "gen_ai.response.model": variant,
+            "http.request.method": "POST",
+            "http.response.status_code": status,
+            "sluicegate.caller": caller,
+            "sluicegate.outcome": outcome,
+            "sluicegate.attempts": attempts,
+        }
     )
 
 
@@ -135,51 +173,85 @@ def _client(
     one: Try,
     before: Try | None,
     ended_s: float,
-    asked: bytes,
+    facts: bytes,
+    *,
+    answered: bool,
 ) -> bytes:
-    state, line = one.state, ended.line
-    model = state.variant.served_model
-    origin = state.replica.origin
-    answered = one.failure is None and not one.outdone and ended.failure is None
-    first_s = one.first_content_s
-    found: dict[str, Value | None] = {
-        "gen_ai.operation.name": line.operation,
-        "gen_ai.provider.name": state.variant.engine,
-        "gen_ai.request.model": model,
-        "gen_ai.response.model": model if answered else None,
-        "gen_ai.response.time_to_first_chunk": None if first_s is None else first_s - one.began_s,
-        "server.address": origin.host,
-        "server.port": origin.port,
-        "error.type": "outdone" if one.outdone else _error_type(one.failure),
-        "sluicegate.variant": state.variant.name,
-        "sluicegate.replica": state.name,
-        "sluicegate.try": one.kind,
-        "sluicegate.client_blocked": one.client_blocked_s or None,
-        **(_used(line) if answered else {}),
-    }
+    state, failure, first_s = one.state, one.failure, one.first_content_s
+    variant, origin = state.variant, state.replica.origin
+    operation, model = ended.line.operation, variant.served_model
+    known = _known_of_client(
+        operation,
+        variant.engine,
+        model,
+        origin.host,
+        origin.port,
+        variant.name,
+        state.name,
+        one.kind,
+        answered=answered,
+    )
+    told: dict[str, Value | None] = {}
+    if first_s is not None:
+        told["gen_ai.response.time_to_first_chunk"] = first_s - one.began_s
+    if one.outdone or failure is not None:
+        told["error.type"] = "outdone" if one.outdone else _error_type(failure)
+    if one.client_blocked_s:
+        told["sluicegate.client_blocked"] = one.client_blocked_s
     return span(
-        _name(line.operation, model),
+        f"{operation} {model}",
         Kind.CLIENT,
         context.trace,
         one.span,
         root,
         ended.ns(one.began_s),
         ended.ns(_end_s(one, ended_s)),
-        attributes(found) + asked,
+        known + attributes(told) + facts,
         state=context.state,
         links=(before.span,) if before is not None and one.kind == RESUME else (),
-        failed=one.failure is not None and one.failure.source is not Source.CLIENT,
+        failed=failure is not None and failure.source is not Source.CLIENT,
+    )
+
+
+@lru_cache(_KNOWN)
+def _known_of_client(
+    operation: str,
+    engine: str,
+    model: str,
+    host: str,
+    port: int,
+    variant: str,
+    replica: str,
+    kind: str,
+    *,
+    answered: bool,
+) -> bytes:
+    """What many tries on one replica have in common."""
+    return attributes(
+        {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": engine,
+            "gen_ai.request.model": model,
+            "gen_ai.response.model": model if answered else None,
+            "server.address": host,
+            "server.port": port,
+            "sluicegate.variant": variant,
+            "sluicegate.replica": replica,
+            "sluicegate.try": kind,
+        }
     )
 
 
 def _children(
     ended: Ended, context: Context, one: Try, ended_s: float, ids: Iterator[int]
 ) -> list[bytes]:
-    """Where the time of a try went. A connection that was there already took none."""
+    """Where the time of a try went."""
     end_s = _end_s(one, ended_s)
     connected_s, first_s = one.connected_s, one.first_content_s
     until_s = end_s if connected_s is None else connected_s
-    parts = [("connect", one.began_s, until_s)]
+    parts = []
+    if until_s - one.began_s >= _REUSED_S:
+        parts.append(("connect", one.began_s, until_s))
     if connected_s is not None and ended.line.stream:
         parts.append(("first token", connected_s, end_s if first_s is None else first_s))
         if first_s is not None:
@@ -257,13 +329,5 @@ def _error_type(failure: GatewayError | None) -> str | None:
     return failure.code or type(failure).__name__
 
 
-def _name(operation: str, model: Value | None) -> str:
-    return f"{operation} {model}" if model else operation
-
-
 def _end_s(one: Try, ended_s: float) -> float:
     return ended_s if one.ended_s is None else one.ended_s
-
-
-def _seconds(ms: float | None) -> float | None:
-    return None if ms is None else ms / 1000

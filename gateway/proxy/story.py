@@ -170,4 +170,4 @@ class Story:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return seconds * 1000.0

@@ -61,10 +61,8 @@ class Recent:
         number = self._written = self._written + 1
         start = (self._first + number % self._size) * ENTRY_BYTES
         _NUMBER.pack_into(memory, start, 0)
-        body = start + _HEAD.size
-        end = body + len(encoded) + len(story)
-        memory[body:end] = encoded + story
-        _HEAD.pack_into(memory, start, 0, len(encoded), len(story))
+        entry = _HEAD.pack(0, len(encoded), len(story)) + encoded + story
+        memory[start : start + len(entry)] = entry
         _NUMBER.pack_into(memory, start, number)
 
     def find(self, request_id: str) -> list[Kept]:

@@ -58,7 +58,7 @@ class Parts(msgspec.Struct, omit_defaults=True, gc=False):
 
 def parts_of(told: StoryTold, *, stream: bool, duration_ms: float) -> Parts:
     """The parts of a call that took `duration_ms` until now."""
-    parts = Parts(queue_ms=told.queue_ms)
+    parts = Parts(queue_ms=_ms(told.queue_ms))
     if not told.tries:
         parts.route_ms = _ms(duration_ms - told.queue_ms)
         return parts
@@ -66,9 +66,9 @@ def parts_of(told: StoryTold, *, stream: bool, duration_ms: float) -> Parts:
     parts.route_ms = _ms(first.began_ms - told.queue_ms)
     parts.retries_ms = _ms(one.began_ms - first.began_ms)
     if one.connected_ms is None:
-        parts.connect_ms = one.took_ms
+        parts.connect_ms = _ms(one.took_ms)
         return parts
-    parts.connect_ms = one.connected_ms
+    parts.connect_ms = _ms(one.connected_ms)
     if one.first_token_ms is not None:
         parts.first_token_ms = _ms(one.first_token_ms - one.connected_ms)
         parts.stream_ms = _ms(duration_ms - one.began_ms - one.first_token_ms)

@@ -182,10 +182,9 @@ async def test_a_second_try_beside_a_late_one_has_a_span_of_its_own() -> None:
             for _ in range(48):
                 await post(it)
             await collector.has(48)
-            for engine in it.engines:
-                engine.inject("stall-before-headers", count=1)
-            await post(it)
-            await post(it)
+            it.engine.inject("stall-before-headers")
+            for _ in range(4):
+                await post(it)
         tries = [one.attributes for one in collector.of_kind("client")]
     hedges = [one for one in tries if one["sluicegate.try"] == "hedge"]
     assert hedges
