@@ -87,7 +87,7 @@ def _story(kept: Kept) -> dict[str, Any]:
     parts = parts_of(told, stream=line["stream"], duration_ms=line["duration_ms"])
     return {
         **line,
-        "parts": msgspec.to_builtins(parts),
+        "parts": {k: v for k, v in msgspec.structs.asdict(parts).items() if v is not None},
         "longest": _longest(parts),
         "tries": [_try(one) for one in told.tries],
         "tries_left_out": told.left_out,

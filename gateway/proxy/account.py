@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.call import Call
+from gateway.proxy.client import Client
 from gateway.proxy.retry import Stop
 from gateway.proxy.stories import Stories
 from gateway.proxy.story import FIRST, RETRY, Story, Try
@@ -171,6 +172,10 @@ class Bookkeeper:
     def open(self, call: Call) -> Account:
         self.open_calls += 1
         return Account(call, self._settle, self._stories.begin(call))
+
+    def recording(self, account: Account, client: Client) -> Client:
+        """The client to answer; a trace may keep what it is told."""
+        return self._stories.recording(account.story, client)
 
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""

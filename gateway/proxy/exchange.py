@@ -94,6 +94,7 @@ class Exchange:
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
         account = self._books.open(call)
+        client = self._books.recording(account, client)
         try:
             await self._answer(call, client, account)
         except GatewayError as failure:

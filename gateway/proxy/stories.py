@@ -9,9 +9,11 @@ from collections.abc import Callable
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Source
 from gateway.proxy.call import Call
+from gateway.proxy.client import Client
+from gateway.proxy.content import content_of
+from gateway.proxy.recorded_answer import RecordedAnswer
 from gateway.proxy.spans import Ended, spans_of, spare_ids
 from gateway.proxy.story import Story
-from gateway.telemetry.otlp import Value
 from gateway.telemetry.recent import Recent
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import Sampler, read_context
@@ -49,6 +51,13 @@ class Stories:
         context = sampler.begin(call.traceparent, call.tracestate)
         return Story(call.received_s, self._clock.now_s, context, sampler.new_span)
 
+    def recording(self, story: Story, client: Client) -> Client:
+        """The client, whose answer is kept where traces have content."""
+        if self._tracing is None or not self._tracing.records_content:
+            return client
+        story.recorded = recorded = RecordedAnswer(client)
+        return recorded
+
     def trace_id(
         self, story: Story, call: Call, duration_s: float, failure: GatewayError | None
     ) -> str | None:
@@ -68,7 +77,6 @@ class Stories:
         encoded: bytes,
         now_s: float,
         failure: GatewayError | None,
-        content: dict[str, Value | None] | None = None,
     ) -> None:
         """The call is over. `encoded` is its line as JSON."""
         if self._recent is not None:
@@ -76,6 +84,9 @@ class Stories:
         tracing = self._tracing
         if tracing is None or not self._keeps(story, now_s - story.received_s, failure):
             return
+        content = None
+        if story.recorded is not None and story.ask is not None:
+            content = content_of(story.ask, bytes(story.recorded.body))
         new_span = tracing.sampler.new_span
         unix_ns = round((self._clock.unix_s() - now_s) * 1_000_000_000)
         spare = [new_span() for _ in range(spare_ids(story))]

@@ -14,6 +14,7 @@ from gateway.telemetry.tracing import Context
 from gateway.wire.http import Headers
 
 if TYPE_CHECKING:
+    from gateway.proxy.recorded_answer import RecordedAnswer
     from gateway.wire.ask import Ask
 
 FIRST: Final = "first"
@@ -86,7 +87,7 @@ class Story:
     """One call. `context` None: nothing is traced; then a caller's own trace passes through.
 
     `queue_s` is how long it waited for a free replica before its first try. `shows_timing`: its
-    client is told with the answer.
+    client is told with the answer. `recorded` is the answer, where traces have content.
     """
 
     __slots__ = (
@@ -97,6 +98,7 @@ class Story:
         "context",
         "queue_s",
         "received_s",
+        "recorded",
         "shows_timing",
         "tries",
     )
@@ -117,6 +119,7 @@ class Story:
         self.context = context
         self.queue_s = 0.0
         self.received_s = received_s
+        self.recorded: RecordedAnswer | None = None
         self.shows_timing = False
         self.tries: list[Try] = []
 

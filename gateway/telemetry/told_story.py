@@ -38,8 +38,8 @@ class StoryTold(msgspec.Struct, omit_defaults=True, gc=False):
     left_out: int = 0
 
 
-class Parts(msgspec.Struct, omit_defaults=True, gc=False):
-    """Where the time of a call went, one after the other. What did not happen is left out.
+class Parts(msgspec.Struct, gc=False):
+    """Where the time of a call went, one after the other. What did not happen is None.
 
     queue: waiting for a free replica. route: reading the call, its key, limits and choosing a
     replica. retries: tries that failed, and the waits between them. connect: the connection to

@@ -9,6 +9,7 @@ from gateway.fleet.state import FleetState
 from gateway.proxy.spans import Ended, spans_of, spare_ids
 from gateway.proxy.story import FIRST, HEDGE, RESUME, Story
 from gateway.telemetry import otlp
+from gateway.telemetry.otlp import Value
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import Context
 from gateway.wire.ask import Operation, read_ask
@@ -34,8 +35,10 @@ class Bench:
             1.0, "info", "request", "id", "chat", stream, 1, "ok", 200, 1.0, 10, "team", "m", "m"
         )
 
-    def told(self, failure: GatewayError | None = None, **content: Any) -> Receiver:
-        ended = Ended(self.story, self.line, failure, 10**18, content or None)
+    def told(
+        self, failure: GatewayError | None = None, content: dict[str, Value | None] | None = None
+    ) -> Receiver:
+        ended = Ended(self.story, self.line, failure, 10**18, content)
         spare = range(100, 100 + spare_ids(self.story))
         written = spans_of(ended, ROOT, self.clock.now_s(), spare)
         receiver = Receiver("")
@@ -140,7 +143,7 @@ def test_what_was_asked_for_is_told_but_for_its_words(
 def test_content_is_on_the_server_span_where_it_is_recorded() -> None:
     bench = Bench()
     bench.story.begin(STATE, FIRST)
-    receiver = bench.told(**{"gen_ai.input.messages": "[]"})
+    receiver = bench.told(content={"gen_ai.input.messages": "[]"})
     (server,), (client,) = receiver.of_kind("server"), receiver.of_kind("client")
     assert server.attributes["gen_ai.input.messages"] == "[]"
     assert "gen_ai.input.messages" not in client.attributes
