@@ -24,7 +24,7 @@ class Telemetry(Section):
         None, description="How spans are sent; default: `grpc` to port 4317, else `http/protobuf`."
     )
     otlp_headers: dict[str, Secret] = Field(
-        default_factory=dict, description="Headers that the collector asks for, by name."
+        {}, description="Headers that the collector asks for, by name."
     )
     sample_ratio: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
         None,

@@ -95,7 +95,7 @@ FIELDS: dict[str, str] = {
     "events with content where it did not.",
     "cached_tokens": "Part of the tokens read that came from the engine's cache.",
     "body_bytes": "Size of the request body.",
-    "trace_id": "The trace of the client's `traceparent`.",
+    "trace_id": "The trace that was sent, or the one of the client's `traceparent`.",
     "resumes": "How often a broken stream was taken up by another replica.",
     "resume_refused": "Why a broken stream was not resumed (again): see [resume](resume.md).",
     "reason": "Why; of a bug, the id that the client saw; of a replica, see [health](health.md).",
