@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gateway.cli.calibration import deployed_on, read_calibration
 from gateway.cli.model_files import FoundModel, find_model
 from gateway.cli.recommendation import print_choices, read_prices
 from gateway.cli.tables import print_table
@@ -15,8 +17,9 @@ from gateway.sizing.deployment import Deployment, Engine
 from gateway.sizing.gpus import find_gpu
 from gateway.sizing.plan import Plan
 from gateway.sizing.planner import plans
-from gateway.sizing.recommend import Goal, Workload, recommend
+from gateway.sizing.recommend import Goal, Workload, learned, recommend
 from gateway.sizing.report import one_plan, plan_data, start_command, summary, table
+from gateway.sizing.speed import ASSUMED
 
 
 def plan(
@@ -103,9 +106,23 @@ def plan(
     price: Annotated[
         list[str] | None, typer.Option(help="A GPU's price an hour, such as H100=2.5.")
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="A gateway bench --json result of this model, to learn real speeds from.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(help="What that ran on, such as 2xH100:fp8; default: what is asked for."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
 ) -> None:
     """Plan GPU memory: what fits, how many tokens and sequences, which flags to start with."""
+    if calibrate is not None and goal is None:
+        raise typer.BadParameter("--calibrate is of use with --goal: memory needs no speeds")
     try:
         cards = [find_gpu(one, gpu_memory_gib) for one in gpu]
         found = find_model(model, environment())
@@ -130,12 +147,17 @@ def plan(
             prices = {
                 find_gpu(k, gpu_memory_gib).name: v for k, v in read_prices(price or ()).items()
             }
+            efficiency = ASSUMED
+            if calibrate is not None:
+                measured = read_calibration(calibrate)
+                ran_on = deployed_on(calibrate_on, wanted)
+                efficiency = learned(found.model, ran_on, measured, found.weighed)
             load = Workload(prompt_tokens, output_tokens, requests_per_second, ttft_slo)
             choices = recommend(
                 found.model, wanted, cards, load, goal,
-                prices=prices, most_gpus=gpus or 8, weighed=found.weighed,
+                prices=prices, most_gpus=gpus or 8, weighed=found.weighed, efficiency=efficiency,
             )  # fmt: skip
-            print_choices(model, choices, goal, as_json=as_json)
+            print_choices(model, choices, goal, efficiency, as_json=as_json)
             return
         made = [
             one

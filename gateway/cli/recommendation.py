@@ -11,6 +11,7 @@ from gateway.errors import PlanInvalid
 from gateway.sizing.ready import models_entry
 from gateway.sizing.recommend import Choice, Goal
 from gateway.sizing.report import plan_data, start_command
+from gateway.sizing.speed import ASSUMED, Efficiency
 
 SHOWN = 8
 _HEADERS = (
@@ -32,20 +33,33 @@ def read_prices(given: Sequence[str]) -> dict[str, float]:
     return prices
 
 
-def print_choices(model: str, choices: Sequence[Choice], goal: Goal, *, as_json: bool) -> None:
-    """The first few, best first."""
+def print_choices(
+    model: str, choices: Sequence[Choice], goal: Goal, efficiency: Efficiency, *, as_json: bool
+) -> None:
+    """The first few, best first, at the speeds that this efficiency comes to."""
     shown = choices[:SHOWN]
     if as_json:
         data = [{**asdict(one), "plan": plan_data(one.plan)} for one in shown]
         plans = [one["plan"] for one in data]
-        typer.echo(json.dumps({"goal": goal, "plans": plans, "choices": data}, indent=2))
+        reached = asdict(efficiency) | {"is_measured": efficiency is not ASSUMED}
+        told = {"goal": goal, "efficiency": reached, "plans": plans, "choices": data}
+        typer.echo(json.dumps(told, indent=2))
         return
     print_table(_HEADERS, (_row(number, one) for number, one in enumerate(shown, 1)))
     best = shown[0]
     typer.echo(f"best for {goal}:")
     for reason in best.reasons:
         typer.echo(f"  {reason}")
-    typer.echo("  speeds are a roofline's, not measured: trust their order more than the numbers")
+    if efficiency is ASSUMED:
+        typer.echo(
+            "  speeds are a roofline's, not measured: trust their order more than the numbers"
+        )
+    else:
+        typer.echo(
+            f"  speeds are a roofline's, calibrated: {efficiency.bandwidth:.0%} of the bandwidth, "
+            f"{efficiency.arithmetic:.0%} of the arithmetic, {1000 * efficiency.step_s:.2f} ms "
+            "of its own for each step"
+        )
     typer.echo(f"start each replica with:\n  {start_command(model, best.plan)}")
     typer.echo(f"and serve it with:\n{models_entry(model, best)}")
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from gateway.errors import PlanInvalid
 from gateway.sizing.architecture import Architecture
+from gateway.sizing.calibration import Measured, calibrated
 from gateway.sizing.checkpoint import own_quantization
 from gateway.sizing.deployment import Deployment, Engine
 from gateway.sizing.formats import DTYPE_BYTES
@@ -19,7 +20,7 @@ from gateway.sizing.loaded import loaded_stages
 from gateway.sizing.names import find_quantization
 from gateway.sizing.plan import Plan, Subject, Weighed
 from gateway.sizing.planner import plans
-from gateway.sizing.speed import Machine
+from gateway.sizing.speed import ASSUMED, Efficiency, Machine
 
 BUSY = 0.8
 _COUNTS = (1, 2, 4, 8)
@@ -79,6 +80,7 @@ def recommend(
     prices: dict[str, float] | None = None,
     most_gpus: int = 8,
     weighed: Weighed | None = None,
+    efficiency: Efficiency = ASSUMED,
 ) -> list[Choice]:
     """The choices that serve the load, best first; at least one.
 
@@ -103,9 +105,11 @@ def recommend(
                 refusals.append(f"{count} × {gpu.name}: {invalid.public}")
                 continue
             for plan in made:
-                choice = _choice(
-                    model, plan, asked, workload, (prices or {}).get(gpu.name), weighed
-                )
+                if plan.reason is None and gpu.bandwidth_gb_s:
+                    machine = machine_of(model, plan, asked, weighed, efficiency)
+                    choice = _choice(machine, workload, (prices or {}).get(gpu.name))
+                else:
+                    choice = plan.reason or "its bandwidth is not known"
                 if isinstance(choice, Choice):
                     found.append(choice)
                 else:
@@ -115,28 +119,47 @@ def recommend(
     return sorted(found, key=lambda choice: _rank(choice, goal))
 
 
-def _choice(
+def machine_of(
     model: Architecture,
     plan: Plan,
     asked: Deployment,
-    workload: Workload,
-    price: float | None,
-    weighed: Weighed | None,
-) -> Choice | str:
-    """The choice, or why it is none."""
-    if plan.reason is not None:
-        return plan.reason
-    if not asked.gpu.bandwidth_gb_s:
-        return "its bandwidth is not known"
-    prompt, output = workload.prompt_tokens, workload.output_tokens
-    sequences = min(
-        plan.max_num_seqs, int(plan.max_concurrency * plan.max_model_len // (prompt + output))
-    )
+    weighed: Weighed | None = None,
+    efficiency: Efficiency = ASSUMED,
+) -> Machine:
+    """One replica of a plan that starts, for its speed."""
     quantization = own_quantization(model) or find_quantization(plan.quantization)
     subject = Subject(model, quantization, weighed)
     width = DTYPE_BYTES.get(asked.dtype, 2)
     stages = loaded_stages(subject, asked.gpu, width, plan.tensor_parallel, 1)
-    machine = Machine(subject, plan, asked.gpu, tuple(stages))
+    return Machine(subject, plan, asked.gpu, tuple(stages), efficiency)
+
+
+def learned(
+    model: Architecture,
+    tested: Deployment,
+    tests: Sequence[Measured],
+    weighed: Weighed | None = None,
+) -> Efficiency:
+    """What a deployment reached in a load test. Raises PlanInvalid, also where it cannot start.
+
+    Without a quantization it is the model as it is published: the first that is planned.
+    """
+    if tested.max_model_len is None and tests:
+        longest = max(math.ceil(2 * test.context_tokens) for test in tests)
+        tested = replace(tested, max_model_len=longest)
+    plan = plans(model, tested, weighed)[0]
+    if plan.reason is not None:
+        raise PlanInvalid(f"what was tested cannot start: {plan.reason}")
+    return calibrated(machine_of(model, plan, tested, weighed), tests)
+
+
+def _choice(machine: Machine, workload: Workload, price: float | None) -> Choice | str:
+    """The choice, or why it is none."""
+    plan = machine.plan
+    prompt, output = workload.prompt_tokens, workload.output_tokens
+    sequences = min(
+        plan.max_num_seqs, int(plan.max_concurrency * plan.max_model_len // (prompt + output))
+    )
     sustained = machine.requests_per_second(max(1, sequences), prompt, output)
     rate = workload.requests_per_second
     replicas = 1 if rate is None else max(1, math.ceil(rate / (sustained * BUSY)))

@@ -4,7 +4,8 @@ A decoding step reads the weights once for all its sequences, and the KV cache o
 is arithmetic. Both take a share of what the data sheet says, and a step has a fixed part.
 
 The shares are assumptions, stated here and in the docs, not measurements of your engines: the
-order of deployments is more trustworthy than the numbers.
+order of deployments is more trustworthy than the numbers. `calibration` takes them from a load
+test of yours.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,23 @@ from gateway.sizing.parts import Part
 from gateway.sizing.plan import Plan, Subject
 from gateway.sizing.weights import stage_matrices
 
-BANDWIDTH_SHARE = 0.75
-ARITHMETIC_SHARE = 0.5
-STEP_S = 0.001
-"""Scheduling, launching and sampling, in every step."""
 _NARROW_SPEEDUP = 1.6  # 8-bit arithmetic over 16-bit, as vLLM's FP8 page states it
 _REDUCTION_S = {True: 12e-6, False: 45e-6}  # one all-reduce, with a link and over PCIe
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """What is reached of the data sheet's bandwidth and arithmetic, as shares of it.
+
+    `step_s`: scheduling, launching and sampling, in every step, in seconds.
+    """
+
+    bandwidth: float = 0.75
+    arithmetic: float = 0.5
+    step_s: float = 0.001
+
+
+ASSUMED = Efficiency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +44,33 @@ class Machine:
     plan: Plan
     gpu: Gpu
     stages: tuple[Stage, ...]
+    efficiency: Efficiency = ASSUMED
 
     def step_s(self, sequences: int, context_tokens: float) -> float:
         """One decoding step of so many sequences with so much context each, in seconds."""
-        model, plan = self.subject.model, self.plan
+        reading = self.reading_s(sequences, context_tokens) / self.efficiency.bandwidth
+        computing = sequences * self.prompt_s(1)
+        return max(reading, computing) + self.talking_s + self.efficiency.step_s
+
+    def reading_s(self, sequences: int, context_tokens: float) -> float:
+        """Reading the weights and the caches at all of the bandwidth."""
+        plan = self.plan
         weights = sum(read_bytes(self.subject, stage, sequences) for stage in self.stages)
         cache = sequences * context_tokens * plan.kv_cache_bytes_per_token * plan.pipeline_parallel
-        reading = (weights + cache) / (self.gpu.bandwidth_gb_s * 1e9 * BANDWIDTH_SHARE)
-        computing = sequences * self.prompt_s(1)
-        talking = 0.0
-        if plan.tensor_parallel > 1:
-            talking = 2 * len(model.layers) * _REDUCTION_S[self.gpu.has_link]
-        return max(reading, computing) + talking + STEP_S
+        return (weights + cache) / (self.gpu.bandwidth_gb_s * 1e9)
+
+    @property
+    def talking_s(self) -> float:
+        """The all-reduces of one step, two in a layer."""
+        if self.plan.tensor_parallel == 1:
+            return 0.0
+        return 2 * len(self.subject.model.layers) * _REDUCTION_S[self.gpu.has_link]
 
     def prompt_s(self, tokens: int) -> float:
         """Reading a prompt of so many tokens: 2 × active weights and the attention's products."""
         model = self.subject.model
         work = 2 * active_parameters(model) * tokens + attention_work(model, tokens)
-        rate = self.gpu.tflops * 1e12 * ARITHMETIC_SHARE * self.plan.tensor_parallel
+        rate = self.gpu.tflops * 1e12 * self.efficiency.arithmetic * self.plan.tensor_parallel
         return work / (rate * self._speedup())
 
     def _speedup(self) -> float:

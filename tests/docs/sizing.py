@@ -9,6 +9,7 @@ from gateway.sizing.plan import Plan
 from gateway.sizing.quantization import QUANTIZATIONS, Quantization, is_offered
 from tests.support.measured import MEASURED, planned
 from tests.support.models import a_plan
+from tests.support.published_speeds import STEPS, THROUGHPUTS
 
 Table = tuple[Sequence[str], Iterable[Sequence[str]]]
 
@@ -140,6 +141,52 @@ def roofline() -> Table:
             (f"`{name}`", f"{real:.2f}", f"{planned_:.2f}", f"{100 * (planned_ / real - 1):+.0f} %")
         )
     return ("type", "published", "roofline", "error"), rows
+
+
+def throughputs() -> Table:
+    """Output tokens a second at saturation: published, and the roofline's."""
+    rows = []
+    for one in THROUGHPUTS:
+        for (prompt, output), published in one.measured.items():
+            made = one.planned(prompt, output)
+            rows.append(
+                (
+                    one.model,
+                    f"{one.gpus} × {one.gpu}",
+                    f"{prompt:,} / {output:,}",
+                    f"{published:,}",
+                    f"{made:,.0f}",
+                    f"{100 * (made / published - 1):+.0f} %",
+                )
+            )
+    return ("model", "on", "tokens in / out", "published", "roofline", "error"), rows
+
+
+def throughput_error() -> str:
+    """Over all published throughputs."""
+    errors = [
+        abs(one.planned(*lengths) / published - 1)
+        for one in THROUGHPUTS
+        for lengths, published in one.measured.items()
+    ]
+    mean = sum(errors) / len(errors)
+    return f"{100 * mean:.0f} % on average, {100 * max(errors):.0f} % at most"
+
+
+def steps() -> Table:
+    """Milliseconds between two tokens: published, and the roofline's."""
+    return ("model", "on", "sequences", "published ms", "roofline ms", "error", "source"), [
+        (
+            one.model,
+            f"{one.gpus} × {one.gpu}",
+            str(one.sequences),
+            f"{one.measured_ms:.1f}",
+            f"{one.planned_ms:.1f}",
+            f"{100 * (one.planned_ms / one.measured_ms - 1):+.0f} %",
+            one.source,
+        )
+        for one in STEPS
+    ]
 
 
 def quantizations() -> Table:

@@ -21,6 +21,7 @@ from tests.support.real_engines import RealEngine, TinyModels, running, start_vl
 from tests.support.transcripts import Answered, Asked
 
 A_LONG_STREAM = chat(max_tokens=900, stream=True)
+A_LONG_STREAM_WITH_USAGE = chat(max_tokens=900, stream=True, stream_options={"include_usage": True})
 A_VERY_LONG_STREAM = chat(max_tokens=8000, stream=True)
 SOON_S = 1.0
 
@@ -37,6 +38,12 @@ def text_of(events: list[Any]) -> str:
     return "".join(
         choice["delta"].get("content") or "" for event in events for choice in event["choices"]
     )
+
+
+def ended_well(last: Any, usage: Any) -> bool:
+    """All of the 900 tokens asked for came."""
+    is_whole: bool = usage["usage"]["completion_tokens"] == 900
+    return is_whole and last["choices"][0]["finish_reason"] == "length"
 
 
 def gauge(engine: RealEngine, name: str) -> float:
@@ -246,12 +253,12 @@ class TestVllmDies:
 
         What comes of it is a race: its last word is "abort", dressed as success; or the HTTP
         server notices the dead core first and says so in an error event; or it keeps the
-        connection open and never says anything again.
+        connection open and never says anything again; or the answer was whole before.
         """
         engine = mortals.to_terminate
         with (
             closing(OpenAnswer(engine.url, chat(max_tokens=900), patience_s=5)) as waiting,
-            streams(engine, A_LONG_STREAM, count=1, patience_s=5) as (stream,),
+            streams(engine, A_LONG_STREAM_WITH_USAGE, count=1, patience_s=5) as (stream,),
         ):
             engine.terminate()
             streamed, whole = stream.finish(), waiting.finish()
@@ -259,11 +266,13 @@ class TestVllmDies:
         if streamed.ending == "silent":
             assert not still_accepts
         else:
-            last = events_of(streamed)[-1]
-            assert "error" in last or last["choices"][0]["finish_reason"] == "abort"
+            *_, last, usage = events_of(streamed)
+            if "error" not in usage:
+                assert ended_well(last, usage) or last["choices"][0]["finish_reason"] == "abort"
         if whole.ending != "silent" and whole.status != 500:
             assert whole.status == 200
-            assert json.loads(whole.body)["choices"][0]["finish_reason"] == "abort"
+            answer = json.loads(whole.body)
+            assert ended_well(answer, answer) or answer["choices"][0]["finish_reason"] == "abort"
 
     def test_a_dead_engine_core_is_an_error_event_then_a_dead_server(
         self, mortals: Mortals
@@ -348,13 +357,13 @@ class TestLlamaServer:
     ) -> None:
         """The stream falls silent at once; it is closed when the next ping cannot be written.
 
-        Pings come every 30 s unless told otherwise.
+        Pings come every 30 s unless told otherwise. Rarely, pings are written for ever.
         """
         engine = start_another_llama_server(("--sse-ping-interval", "2"))
         with streams(engine, A_VERY_LONG_STREAM, count=1) as (stream,):
             engine.terminate()
-            answered = stream.finish()
-        assert answered.ending in ("closed", "reset")
+            answered = stream.finish(within_s=20)
+        assert answered.ending in ("closed", "reset", "unfinished")
         assert b"[DONE]" not in answered.body
         assert b'"finish_reason":"' not in answered.body
 

@@ -207,21 +207,22 @@ async def test_a_client_that_leaves_ends_vllms_work(a_vllm: RealEngine, stream: 
         async with anyio.create_task_group() as leaving, httpx.AsyncClient() as client:
 
             async def ask() -> None:
-                await client.post(
-                    f"{it.url}/v1/chat/completions",
-                    json=body | {"ignore_eos": True},
-                    headers=headers,
-                    timeout=60,
-                )
+                while True:  # an answer may be whole before the gauge has shown it
+                    await client.post(
+                        f"{it.url}/v1/chat/completions",
+                        json=body | {"ignore_eos": True},
+                        headers=headers,
+                        timeout=60,
+                    )
 
             leaving.start_soon(ask)
-            await until_gauge(a_vllm, name, busy=True, within_s=10)
+            await until_gauge(a_vllm, name, busy=True, within_s=60)
             leaving.cancel_scope.cancel()
-        await it.settled(1)
+        await until(lambda: _outcomes(it)[-1:] == ["client_gone"], within_s=5)
         await until_gauge(a_vllm, name, busy=False, within_s=3)
         generated = await gauge(a_vllm, "vllm:generation_tokens_total") - before
-    assert it.log.requests[0]["outcome"] == "client_gone"
-    assert generated < 900
+    assert set(_outcomes(it)[:-1]) <= {"ok"}
+    assert generated < 900 * len(_outcomes(it))
 
 
 async def test_one_killed_replica_is_not_noticed(
@@ -254,6 +255,10 @@ async def test_one_killed_replica_is_not_noticed(
     # the stream of the killed one went on with the other
     assert ends == ["complete", "complete"]
     assert sum(line.get("resumes", 0) for line in it.log.requests) == 1
+
+
+def _outcomes(it: Running) -> list[str]:
+    return [line["outcome"] for line in it.log.requests]
 
 
 def _replicas(it: Running) -> list[Any]:

@@ -8,6 +8,8 @@ from gateway.sizing.deployment import Deployment
 from gateway.sizing.gpus import find_gpu
 from gateway.sizing.plan import Plan
 from gateway.sizing.planner import plans
+from gateway.sizing.recommend import machine_of
+from gateway.sizing.speed import ASSUMED, Efficiency, Machine
 
 Config = dict[str, Any]
 
@@ -272,3 +274,16 @@ def a_plan(name: str = "llama-3.1-8b", gpu: str = "H100", **options: Any) -> Pla
         options.setdefault("quantization", "bf16")
     (made,) = plans(a_model(name), a_deployment(gpu, **options))
     return made
+
+
+def a_machine(
+    name: str = "llama-3.1-8b",
+    gpu: str = "H100",
+    *,
+    efficiency: Efficiency = ASSUMED,
+    max_model_len: int = 2048,
+    **options: Any,
+) -> Machine:
+    """A replica that runs a published model."""
+    made = a_plan(name, gpu, max_model_len=max_model_len, **options)
+    return machine_of(a_model(name), made, a_deployment(gpu), None, efficiency)

@@ -3,7 +3,9 @@
 Only for answers of engines we started: framing is trusted, every wait is bounded.
 """
 
+import math
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -126,11 +128,14 @@ class OpenAnswer:
         self._is_complete = size == 0 and not self._wire.ending
         return piece
 
-    def finish(self) -> Answered:
-        """Read to the end and close."""
+    def finish(self, within_s: float = math.inf) -> Answered:
+        """Read to the end and close; what goes on for longer than that is left `unfinished`."""
+        give_up_at = time.monotonic() + within_s
         with closing(self._connection):
-            while self.piece() is not None:
+            while self.piece() is not None and time.monotonic() < give_up_at:
                 pass
+        if time.monotonic() >= give_up_at and not self._wire.ending and not self._is_complete:
+            self._wire.ending = "unfinished"
         ending: Ending = "complete" if self._is_complete else self._wire.ending or "closed"
         if not self._status_line and ending != "silent":
             ending = "no-answer"

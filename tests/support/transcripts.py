@@ -18,7 +18,7 @@ from tests.support.engine_home import CHECKOUT
 TRANSCRIPTS = CHECKOUT / "tests" / "golden" / "transcripts"
 
 Framing = Literal["chunked", "content-length", "until-close", "none"]
-Ending = Literal["complete", "closed", "reset", "silent", "no-answer"]
+Ending = Literal["complete", "closed", "reset", "silent", "unfinished", "no-answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Asked:
 class Answered:
     """The answer: head as text, body in pieces, and how the connection's part in it ended.
 
-    `silent`: the connection stayed open, but nothing came for as long as the recorder waited.
+    `silent`: the connection stayed open, but nothing came for as long as the recorder waited;
+    `unfinished`: it still came when the reader had to stop.
     """
 
     status_line: str

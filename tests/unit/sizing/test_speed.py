@@ -1,23 +1,8 @@
-from typing import Any
-
 import pytest
 
-from gateway.sizing.checkpoint import own_quantization
-from gateway.sizing.gpus import find_gpu
-from gateway.sizing.loaded import loaded_stages
-from gateway.sizing.names import find_quantization
-from gateway.sizing.plan import Subject
-from gateway.sizing.speed import STEP_S, Machine, active_parameters, attention_work
-from tests.support.models import a_model, a_plan
-
-
-def a_machine(name: str = "llama-3.1-8b", gpu: str = "H100", **options: Any) -> Machine:
-    plan = a_plan(name, gpu, max_model_len=2048, **options)
-    model = a_model(name)
-    quantization = own_quantization(model) or find_quantization(plan.quantization)
-    subject = Subject(model, quantization)
-    stages = loaded_stages(subject, find_gpu(gpu), 2, plan.tensor_parallel, 1)
-    return Machine(subject, plan, find_gpu(gpu), tuple(stages))
+from gateway.sizing.speed import ASSUMED, active_parameters, attention_work
+from tests.support.models import a_machine, a_model
+from tests.support.published_speeds import STEPS, THROUGHPUTS, Step, Throughput
 
 
 @pytest.mark.parametrize(
@@ -36,7 +21,7 @@ def test_a_token_meets_the_weights_that_are_active(name: str, billions: float) -
 
 def test_half_the_bits_are_nearly_twice_as_fast_alone() -> None:
     wide, narrow = a_machine(), a_machine(quantization="fp8")
-    ratio = (wide.step_s(1, 0) - STEP_S) / (narrow.step_s(1, 0) - STEP_S)
+    ratio = (wide.step_s(1, 0) - ASSUMED.step_s) / (narrow.step_s(1, 0) - ASSUMED.step_s)
     assert 1.8 < ratio < 2
 
 
@@ -47,7 +32,7 @@ def test_a_step_reads_the_cache_of_every_sequence() -> None:
 
 def test_many_sequences_are_bound_by_arithmetic() -> None:
     machine = a_machine(gpu="L4", quantization="awq")
-    assert machine.step_s(2000, 0) > 1.9 * machine.step_s(1000, 0) - STEP_S
+    assert machine.step_s(2000, 0) > 1.9 * machine.step_s(1000, 0) - ASSUMED.step_s
 
 
 def test_several_gpus_talk_in_every_layer() -> None:
@@ -84,3 +69,18 @@ def test_more_sequences_sustain_more_requests() -> None:
     machine = a_machine()
     few, many = (machine.requests_per_second(n, 1024, 256) for n in (4, 64))
     assert many > 3 * few
+
+
+@pytest.mark.parametrize("published", THROUGHPUTS, ids=lambda one: f"{one.model}-{one.gpu}")
+def test_throughputs_are_near_the_published(published: Throughput) -> None:
+    errors = [
+        abs(published.planned(*lengths) / measured - 1)
+        for lengths, measured in published.measured.items()
+    ]
+    assert sum(errors) / len(errors) < 0.2
+    assert max(errors) < 0.5
+
+
+@pytest.mark.parametrize("published", STEPS, ids=lambda one: f"{one.model}-{one.gpu}")
+def test_steps_are_near_the_published(published: Step) -> None:
+    assert published.planned_ms == pytest.approx(published.measured_ms, rel=0.25)
