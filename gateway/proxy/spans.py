@@ -23,6 +23,7 @@ from gateway.telemetry.tracing import Context
 from gateway.wire.ask import Ask
 
 _MAX_NUMBER_BYTES: Final = 32
+_MAX_INTEGER: Final = 1 << 63
 _KNOWN: Final = 2048
 # a connection that was there already has taken no longer
 _REUSED_S: Final = 0.00005
@@ -284,7 +285,7 @@ def _asked(ask: Ask) -> dict[str, Value | None]:
     """What a client asked for, but for its content."""
     found: dict[str, Value | None] = {
         "gen_ai.request.stream": True if ask.stream else None,
-        "gen_ai.request.max_tokens": ask.max_tokens,
+        "gen_ai.request.max_tokens": _integer(ask.max_tokens),
         "gen_ai.request.choice.count": None if ask.n == 1 else ask.n,
     }
     fields = ask.fields
@@ -292,9 +293,15 @@ def _asked(ask: Ask) -> dict[str, Value | None]:
         if field in fields:
             found[name] = _read(fields[field])
     for field, name in _INTEGERS:
-        if field in fields and (number := _read(fields[field])) is not None:
+        number = _read(fields[field]) if field in fields else None
+        if number is not None and abs(number) < _MAX_INTEGER:
             found[name] = int(number)
     return found
+
+
+def _integer(number: int | None) -> int | None:
+    """None, too, for what does not fit."""
+    return number if number is not None and abs(number) < _MAX_INTEGER else None
 
 
 def _read(raw: msgspec.Raw) -> float | None:

@@ -124,6 +124,8 @@ def test_legs_are_linked_and_losers_are_named() -> None:
         ("temperature", "hot", "gen_ai.request.temperature", None),
         ("temperature", None, "gen_ai.request.temperature", None),
         ("seed", 10**40, "gen_ai.request.seed", None),
+        ("seed", 10**30, "gen_ai.request.seed", None),
+        ("max_tokens", 10**30, "gen_ai.request.max_tokens", None),
         ("seed", 12, "gen_ai.request.seed", 12),
         ("top_k", 40, "gen_ai.request.top_k", 40),
         ("n", 3, "gen_ai.request.choice.count", 3),
