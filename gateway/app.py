@@ -21,6 +21,7 @@ from gateway.api.admin_audit import audit_router
 from gateway.api.admin_keys import keys_router
 from gateway.api.admin_limits import limits_router
 from gateway.api.admin_live import live_router
+from gateway.api.admin_requests import requests_router
 from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
@@ -67,6 +68,8 @@ from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace 
 from gateway.telemetry.cells import LEVELS_EVERY_S, Cells, Labels
 from gateway.telemetry.logs import BytesOutput, RequestLog, configure_logging, unbuffered
 from gateway.telemetry.metrics import ROUTE, Metrics
+from gateway.telemetry.recent import Recent
+from gateway.tracing import Traced
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,7 @@ def build(
     upstream: Upstream | None = None,
     request_log: BytesOutput | None = None,
     cells: Cells | None = None,
+    recent: Recent | None = None,
     workers: int = 1,
     read: Callable[[Path], Document] = load_document,
 ) -> Gateway:
@@ -110,7 +114,7 @@ def build(
 
     `config_path`: the file to watch for changes, which are taken as `read` gives them. `cells`:
     where metrics are counted together with sibling workers, of which there are `workers`, this
-    one included.
+    one included; `recent`: where calls are remembered together with them.
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
@@ -124,7 +128,11 @@ def build(
         document.limits.expected_processes or workers,
     )
     log_lines = RequestLog(request_log or unbuffered(sys.stdout))
-    books = Bookkeeper(metrics, log_lines, clock, fleet)
+    kept = document.telemetry.recent_requests
+    if recent is None and kept and workers == 1:
+        recent = Recent.alone(kept)
+    traced = Traced(document.telemetry, environ, metrics, clock, rng, recent)
+    books = Bookkeeper(metrics, log_lines, clock, fleet, traced.stories)
     upstream = upstream or PoolUpstream()
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
@@ -151,6 +159,7 @@ def build(
         if issuer is not None:
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
+        traced.configure(document.telemetry)
 
     reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
     _show_gauges(metrics, fleet, exchange.queues, readiness, store)
@@ -160,8 +169,19 @@ def build(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
+        # newer versions trace by themselves where OTEL_* variables are set: calls a second time
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(
-            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines, clock
+            upstream,
+            exchange,
+            store,
+            issuer,
+            metrics,
+            readiness,
+            reloader,
+            log_lines,
+            clock,
+            traced,
         ),
     )
     app.include_router(operations_router(readiness, fleet, store, metrics))
@@ -177,6 +197,7 @@ def build(
     live = Live(fleet, metrics, readiness, books.failures, levels, clock)
     app.include_router(live_router(live, admin_key))
     app.include_router(dashboard_router())
+    app.include_router(requests_router(recent, admin_key))
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     document_inference(app)
     install_problems(app)
@@ -211,10 +232,12 @@ def _lifespan(
     reloader: Reloader,
     log_lines: RequestLog,
     clock: Clock,
+    traced: Traced,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
+        traced.start()
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, clients, clock)
             async with store, issuer or nullcontext(), anyio.create_task_group() as group:
@@ -233,6 +256,7 @@ def _lifespan(
                 group.cancel_scope.cancel()
         log_lines.loop = None
         log_lines.flush()
+        await traced.aclose()
 
     return lifespan
 

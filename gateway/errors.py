@@ -134,6 +134,13 @@ class ModelNotFound(_ClientFault):
     code = "model_not_found"
 
 
+class RequestNotFound(_ClientFault):
+    """No call that is remembered has this id."""
+
+    status = 404
+    code = "request_not_found"
+
+
 class KeyNotFound(_ClientFault):
     """The admin API was asked for a key that does not exist."""
 

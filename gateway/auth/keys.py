@@ -17,10 +17,19 @@ from gateway.errors import GatewayError, KeysUnavailable, Unauthenticated
 class Plan:
     """What a caller may use: `patterns` are globs over model names, tags included.
 
-    `priority` and `weight`: when it is its turn while calls wait.
+    `priority` and `weight`: when it is its turn while calls wait. `shows_timing`: callers are
+    told with each answer where its time went.
     """
 
-    __slots__ = ("_known", "_patterns", "is_unrestricted", "name", "priority", "weight")
+    __slots__ = (
+        "_known",
+        "_patterns",
+        "is_unrestricted",
+        "name",
+        "priority",
+        "shows_timing",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -29,10 +38,12 @@ class Plan:
         *,
         weight: float = 1.0,
         priority: Priority = "interactive",
+        shows_timing: bool = False,
     ) -> None:
         self.name = name
         self.weight = weight
         self.priority: Priority = priority
+        self.shows_timing = shows_timing
         self._patterns = tuple(patterns)
         self._known: dict[str, bool] = {}
         self.is_unrestricted = "*" in self._patterns

@@ -55,7 +55,13 @@ def serve(
     cells = None if place is None else place.cells()
     siblings = workers if place is None else place.workers
     gateway = build(
-        document, settings, config_path=path, environ=environ, cells=cells, workers=siblings
+        document,
+        settings,
+        config_path=path,
+        environ=environ,
+        cells=cells,
+        recent=None if place is None else place.recent(),
+        workers=siblings,
     )
     if place is not None:
         run(gateway, socket.socket(fileno=place.listener), place)
@@ -65,7 +71,8 @@ def serve(
         )
         typer.echo(welcome(gateway, listener), err=True)
         if workers > 1:
-            sys.exit(run_workers(listener, path, workers))
+            kept = document.telemetry.recent_requests
+            sys.exit(run_workers(listener, path, workers, recent_requests=kept))
         run(gateway, listener)
 
 

@@ -22,6 +22,8 @@ from gateway.cli.place import Place, shared_memory
 from gateway.cli.rolling import RETIRE, Roll, Running
 from gateway.clock import Clock, SystemClock
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
+from gateway.telemetry.cells import SLOT_BYTES
+from gateway.telemetry.recent import ENTRY_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +56,22 @@ class WorkerProcess:
         self._popen.send_signal(number)
 
 
-def run_workers(listener: socket.socket, config: Path, count: int) -> int:
-    """Run until a signal ends it. The exit code: 0, or 1 when no worker could be kept alive."""
-    counts = shared_memory(count + 1)  # one may be replaced by another that starts beside it
+def run_workers(
+    listener: socket.socket, config: Path, count: int, *, recent_requests: int = 0
+) -> int:
+    """Run until a signal ends it. The exit code: 0, or 1 when no worker could be kept alive.
+
+    `recent_requests`: how many calls each worker remembers.
+    """
+    places = count + 1  # a worker may be replaced by another that starts beside it
+    counts = shared_memory(places * SLOT_BYTES)
+    stories = shared_memory(places * recent_requests * ENTRY_BYTES)
     parent, held = os.pipe()  # nobody else holds the other end: it closes when we are gone
 
     def start(number: int) -> Running:
         says, said = os.pipe()
         try:
-            place = Place(listener.fileno(), parent, counts, said, number, count)
+            place = Place(listener.fileno(), parent, counts, stories, said, number, count)
             return WorkerProcess(_start(config, place), says)
         finally:
             os.close(said)
@@ -73,7 +82,7 @@ def run_workers(listener: socket.socket, config: Path, count: int) -> int:
     try:
         return crew.run(time.sleep)
     finally:
-        for file in (held, parent, counts):
+        for file in (held, parent, counts, stories):
             os.close(file)
 
 

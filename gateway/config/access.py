@@ -88,6 +88,9 @@ class Plan(Limited):
     priority: Priority = Field(
         "interactive", description="Who goes first while calls wait: interactive before batch."
     )
+    server_timing: bool = Field(
+        False, description="Answers say in `server-timing` where the time went."
+    )
 
 
 class Key(Section):

@@ -266,7 +266,11 @@ class _Compiler:
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
             plans[given.name] = Plan(
-                given.name, given.models, weight=given.weight, priority=given.priority
+                given.name,
+                given.models,
+                weight=given.weight,
+                priority=given.priority,
+                shows_timing=given.server_timing,
             )
         return plans
 

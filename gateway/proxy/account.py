@@ -6,20 +6,22 @@ recorded.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.gradient import Signal
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.call import Call
+from gateway.proxy.client import Client
 from gateway.proxy.retry import Stop
+from gateway.proxy.stories import Stories
+from gateway.proxy.story import FIRST, RETRY, Story, Try
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics, Route
 from gateway.telemetry.recent_failures import RecentFailures
 from gateway.telemetry.request_line import RequestLine
-from gateway.telemetry.tracing import trace_id
 
 if TYPE_CHECKING:
     from gateway.engines.kept import Kept
@@ -68,6 +70,7 @@ class Account:
         "_is_open",
         "_lease",
         "_settle",
+        "_trying",
         "attempts",
         "caller",
         "failure",
@@ -83,13 +86,14 @@ class Account:
         "resumes",
         "retry_refused",
         "route",
+        "story",
         "stream",
         "ticket",
         "tried",
         "usage",
     )
 
-    def __init__(self, call: Call, settle: Callable[["Account", Call], None]) -> None:
+    def __init__(self, call: Call, settle: Callable[["Account", Call], None], story: Story) -> None:
         self._call = call
         self._settle = settle
         self._is_open = True
@@ -111,15 +115,32 @@ class Account:
         self.resume_refused: str | None = None
         self.resumes = 0
         self.route = _NO_ROUTE
+        self.story = story
         self.stream = False
+        self._trying: Try | None = None
         self.usage: Usage | None = None
 
-    def attempt(self, lease: Lease) -> None:
-        """A try on this lease's replica begins."""
+    def attempt(self, lease: Lease, kind: str | None = None) -> None:
+        """A try on this lease's replica begins. `kind` None: the first, or a retry."""
+        self._trying = self.story.begin(lease.state, kind or (RETRY if self.attempts else FIRST))
         self.attempts += 1
         self.is_trying = True
         self._lease = self.tried = lease
         self.route = route_of(lease.state)
+
+    @property
+    def trying(self) -> Try:
+        """The try that runs, or ran last. Only to be asked when there was one."""
+        return cast("Try", self._trying)
+
+    @trying.setter
+    def trying(self, one: Try) -> None:
+        self._trying = one
+
+    def end_try(self, failure: GatewayError | None, *, outdone: bool = False) -> None:
+        """The last try is over, if there was one."""
+        if self._trying is not None:
+            self._trying.end(failure, outdone=outdone)
 
     def adopt(self, other: "Account") -> None:
         """Another account's answer is this call's."""
@@ -131,6 +152,7 @@ class Account:
         self.resumes = other.resumes
         self.route = other.route
         self.tried = other.tried
+        self.trying = other.trying
         self.usage = other.usage
 
     def begin_again(self) -> None:
@@ -156,22 +178,33 @@ class Bookkeeper:
     """Opens accounts and records how they close; the fleet learns how every try ended."""
 
     def __init__(
-        self, metrics: Metrics, request_log: RequestLog, clock: Clock, fleet: FleetState
+        self,
+        metrics: Metrics,
+        request_log: RequestLog,
+        clock: Clock,
+        fleet: FleetState,
+        stories: Stories | None = None,
     ) -> None:
         self._metrics = metrics
         self._log = request_log
         self._clock = clock
         self._fleet = fleet
         self.failures = RecentFailures()
+        self._stories = stories or Stories(clock)
         self.open_calls = 0
 
     def open(self, call: Call) -> Account:
         self.open_calls += 1
-        return Account(call, self._settle)
+        return Account(call, self._settle, self._stories.begin(call))
+
+    def recording(self, account: Account, client: Client) -> Client:
+        """The client to answer; a trace may keep what it is told."""
+        return self._stories.recording(account.story, client)
 
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
         account.is_trying = False
+        account.end_try(failure)
         self._metrics.attempts.cell(*account.route, failure.code or "error").add()
         if account.tried is not None:
             self._fleet.observed(account.tried, failure, self._clock.now_s())
@@ -186,6 +219,7 @@ class Bookkeeper:
         self, account: Account, outcome: Hedge, loser: Account, failure: GatewayError | None
     ) -> None:
         """Two tries ran beside each other. `failure` None: the loser was stopped."""
+        loser.end_try(failure, outdone=failure is None)
         account.hedge = outcome
         self._metrics.hedges.cell(account.route[0], outcome.value).add()
         code = _OUTDONE if failure is None else failure.code or "error"
@@ -208,9 +242,10 @@ class Bookkeeper:
 
     def _settle(self, account: Account, call: Call) -> None:
         self.open_calls -= 1
+        failure = account.failure
+        account.end_try(failure)
         now_s = self._clock.now_s()
         duration_s = now_s - call.received_s
-        failure = account.failure
         outcome = _OK if failure is None else _outcome(failure)
         ended = self._metrics.ended(account.route, outcome)
         ended.requests.add()
@@ -257,11 +292,11 @@ class Bookkeeper:
             if account.retry_refused is not None:
                 line.retry_refused = account.retry_refused.value
             self.failures.add(line)
-        if call.traceparent is not None:
-            line.trace_id = trace_id(call.traceparent)
+        story = account.story
+        line.trace_id = self._stories.trace_id(story, call, duration_s, failure)
         if call.sdk_retry is not None:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
-        self._log.write(line)
+        self._stories.end(story, line, self._log.write(line), now_s, failure)
 
     def _end(
         self, account: Account, failure: GatewayError | None, now_s: float, duration_s: float

@@ -31,11 +31,12 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.gathered import Gathered, as_stream, is_gathered
 from gateway.proxy.relay import Relay
+from gateway.proxy.server_timing import server_timing
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
 from gateway.wakeup import Signal
 from gateway.wire.ask import Ask, Operation
-from gateway.wire.http import Headers
+from gateway.wire.http import Headers, UpstreamRequest
 from gateway.wire.usage import count_output
 
 _MAX_ERROR_BYTES = 256 * 1024
@@ -109,12 +110,15 @@ class Attempts:
         else:
             request = adapter.prepare(leg.ask, served, call.request_id)
         waits = variant.timeouts
+        trying = account.trying
+        request = _traced(request, account.story.headers(trying))
         response = await self._upstream.send(
             state.replica.origin,
             request,
             connect_s=waits.connect_s,
             # an answer that is not streamed comes when it is complete: only `total_s` bounds it
             first_byte_s=waits.first_byte_s if ask.stream else math.inf,
+            connected=trying.connected,
         )
         try:
             if not 200 <= response.status < 300:
@@ -142,9 +146,10 @@ class Attempts:
                 account.usage, account.finish_reason = answer.usage, answer.finish_reason
                 if answer.usage is None:
                     account.output_tokens = count_output(answer.body)
+                timing = server_timing(account.story, self._clock.now_s(), stream=False)
                 client.respond(
                     200,
-                    (*head, (b"content-type", b"application/json")),
+                    (*head, (b"content-type", b"application/json"), *timing),
                     call.dialect.answer(answer.body),
                 )
         finally:
@@ -168,6 +173,14 @@ class Attempts:
             adapter.answer(ask, body, response.header, shown)  # raises what an error body says
             raise EngineFault("the engine did not stream its answer")
         over = Signal()
+        trying = account.trying
+
+        def timing() -> Headers:
+            now_s = self._clock.now_s()
+            if stream.content_events:
+                trying.first_content_s = now_s
+            return server_timing(account.story, now_s, stream=True)
+
         relay = Relay(
             client=client,
             dialect=call.dialect,
@@ -182,13 +195,19 @@ class Attempts:
             now_s=self._clock.now_s,
             inter_token=self._metrics.route(account.route).inter_token,
             on_over=over.set,
+            timing=timing if account.story.shows_timing else None,
         )
 
         def pause() -> None:
+            trying.blocked()
             response.pause()
             over.nudge()
 
-        client.on_pressure(pause, response.resume)
+        def resume() -> None:
+            trying.unblocked()
+            response.resume()
+
+        client.on_pressure(pause, resume)
         if client.blocked_since_s is not None:
             response.pause()
         try:
@@ -196,6 +215,7 @@ class Attempts:
             await self._watch(relay, over, client, state.variant.timeouts)
         finally:
             account.first_content_s = account.first_content_s or relay.first_content_s
+            trying.first_content_s = relay.first_content_s
             account.usage = relay.stream.usage
             account.finish_reason = relay.stream.finish_reason
             account.output_tokens += relay.stream.content_events
@@ -236,6 +256,14 @@ class Attempts:
                 beat_s = now_s + bounds.heartbeat_s
             # the first content starts the idle timeout without waking us: look often enough
             await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
+
+
+def _traced(request: UpstreamRequest, trace: Headers) -> UpstreamRequest:
+    """The request with the headers that name its trace."""
+    if not trace:
+        return request
+    headers = (*request.headers, *trace)
+    return UpstreamRequest(request.method, request.path, headers, request.body, request.fixed)
 
 
 async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> GatewayError:

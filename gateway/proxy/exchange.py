@@ -39,6 +39,7 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.legs import Legs
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
+from gateway.proxy.server_timing import server_timing
 from gateway.queueing.queues import Queues
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route, resolve
@@ -103,26 +104,38 @@ class Exchange:
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
         account = self._books.open(call)
+        client = self._books.recording(account, client)
         try:
             await self._answer(call, client, account)
         except GatewayError as failure:
-            _fail(client, call, account, failure)
+            self._fail(client, call, account, failure)
         except asyncio.CancelledError:
             left = ClientGone("the client left") if client.is_gone else Draining("shutting down")
-            _fail(client, call, account, left)
+            self._fail(client, call, account, left)
             raise
         except Exception as bug:  # noqa: BLE001  # the outermost edge of a request: nothing may escape
-            _fail(client, call, account, _bug(call, bug))
+            self._fail(client, call, account, _bug(call, bug))
         finally:
             account.close()
+
+    def _fail(self, client: Client, call: Call, account: Account, failure: GatewayError) -> None:
+        if client.is_finished:
+            return  # what befalls us after a whole answer is no failure of it
+        account.failure = failure
+        reservation = account.reservation
+        headers = () if reservation is None else reservation.headers
+        timing = server_timing(account.story, self._clock.now_s(), stream=account.stream)
+        tell(client, call, failure, (*headers, *timing))
 
     async def _answer(self, call: Call, client: Client, account: Account) -> None:
         if self.is_draining:
             raise Draining("this gateway is shutting down, try again", retry_after_s=1.0)
         caller = self.fleet.catalog.keys.caller(call.authorization)
         account.caller = caller.name
+        account.story.shows_timing = caller.plan.shows_timing
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
+        account.story.ask = ask
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         with Deadline(_allowed_s(call, route[0]), self.loop):
             await self._try_all(call, ask, caller, route, client, account)
@@ -220,6 +233,8 @@ class Exchange:
             )
         finally:
             account.queued_s += self._clock.now_s() - began_s
+            if not account.attempts:
+                account.story.queue_s = account.queued_s
         account.ticket = place.ticket
         if place.lease is not None:
             self._books.waited(account, variant, caller.plan.priority)
@@ -413,13 +428,6 @@ def _allowed_s(call: Call, first: Variant) -> float:
     """How long the whole call may take: what its model allows, or less if the client says so."""
     total_s = first.timeouts.total_s
     return total_s if call.timeout_s is None else min(total_s, call.timeout_s)
-
-
-def _fail(client: Client, call: Call, account: Account, failure: GatewayError) -> None:
-    if not client.is_finished:  # what befalls us after a whole answer is no failure of it
-        account.failure = failure
-        reservation = account.reservation
-        tell(client, call, failure, () if reservation is None else reservation.headers)
 
 
 def tell(client: Client, call: Call, failure: GatewayError, headers: Headers = ()) -> None:

@@ -20,6 +20,7 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.relay import event_by_event
 from gateway.proxy.resume import decide, is_the_engines
+from gateway.proxy.story import RESUME
 from gateway.routing.policy import RoutingPolicy
 from gateway.wire.ask import Ask
 
@@ -103,7 +104,7 @@ class Legs:
     ) -> GatewayError | None:
         """How this leg broke; None: it brought the answer to its end."""
         account.resumes += 1
-        account.attempt(Lease(state))
+        account.attempt(Lease(state), RESUME)
         try:
             adapter = self._engines[state.variant.engine]
             await self._attempts.run(call, ask, adapter, state, client, account, leg)

@@ -39,7 +39,9 @@ class Relay:
         now_s: Callable[[], float],
         inter_token: Distribution,
         on_over: Callable[[], None],
+        timing: Callable[[], Headers] | None = None,
     ) -> None:
+        """`timing`: headers that are known when the answer begins."""
         self.stream = stream
         self.failure: GatewayError | None = None
         self.is_over = False
@@ -50,6 +52,7 @@ class Relay:
         self._client = client
         self._show = None if dialect.is_verbatim else event_by_event(dialect.event)
         self._head = head
+        self._timing = timing
         self._is_held = True
         self._held = b""
         self._max_held_bytes = max_event_bytes
@@ -140,7 +143,8 @@ class Relay:
 
     def _start(self) -> None:
         if not self._client.has_started:
-            self._client.start(200, self._head)
+            more = () if self._timing is None else self._timing()
+            self._client.start(200, (*self._head, *more))
 
     def _write(self, shown: bytes) -> None:
         self._start()

@@ -212,6 +212,12 @@ class Metrics:
             "gateway_limit_settlements_dropped",
             "Settlements given up because too many were waiting for Redis; their tokens stay held.",
         )
+        self.spans = new.counter(
+            "gateway_trace_spans",
+            "Spans that were kept: the collector took them (`sent`) or not (`failed`), or too many "
+            "were waiting for it (`dropped`).",
+            ("result",),
+        )
         self._estimates = new.histogram(
             "gateway_token_estimate_ratio",
             "Tokens estimated when a call came, divided by those counted when it was over.",

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from prometheus_client.core import Metric
 from pydantic import BaseModel, TypeAdapter
@@ -155,6 +155,8 @@ def _inner(kind: object) -> type[Section] | None:
 
 def _type(field: FieldInfo) -> str:
     inner = _inner(field.annotation)
+    if inner is Secret and get_origin(field.annotation) is dict:
+        return "mapping of names to [secrets](#secrets)"
     if inner is Secret:
         return "[secret](#secrets)"
     if inner is not None:

@@ -118,7 +118,13 @@ class InProcess:
         self._tapes: dict[tuple[str, bytes], _Tape] = {}
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> _Answer:
         self.sent.append(json.loads(request.body))
         if len(self.sent) == self.hangs:

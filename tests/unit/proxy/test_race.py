@@ -35,7 +35,13 @@ class SlowUpstream(FakeUpstream):
 
     @override
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> FakeResponse:
         number = len(self.sent)
         self.sent.append((origin, request))

@@ -30,6 +30,7 @@ NAMES = {
     "gateway_limit_settlements_dropped": ("counter", set()),
     "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
     "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
+    "gateway_trace_spans": ("counter", {"result"}),
     "gen_ai_server_request_duration_seconds": ("histogram", {*ROUTE, "outcome", "le"}),
     "gen_ai_server_time_to_first_token_seconds": ("histogram", {*ROUTE, "le"}),
     "gateway_inter_token_latency_seconds": ("histogram", {*ROUTE, "le"}),
@@ -89,6 +90,7 @@ def used() -> Metrics:
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
+    metrics.spans.cell("sent")
     metrics.store_round_trip.cell()
     metrics.estimates("m")
     return metrics
