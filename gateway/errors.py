@@ -134,6 +134,13 @@ class ModelNotFound(_ClientFault):
     code = "model_not_found"
 
 
+class RequestNotFound(_ClientFault):
+    """No call that is remembered has this id."""
+
+    status = 404
+    code = "request_not_found"
+
+
 class KeyNotFound(_ClientFault):
     """The admin API was asked for a key that does not exist."""
 
@@ -286,11 +293,25 @@ class KeysUnavailable(GatewayError):
     code = "keys_unavailable"
 
 
+class TooManyWatchers(GatewayError):
+    """As many watch `/admin/live` as may."""
+
+    status = 503
+    code = "too_many_watchers"
+
+
 class NoReplica(GatewayError):
     """No replica can take the call now."""
 
     status = 503
     code = "no_replica_available"
+
+
+class Overloaded(GatewayError):
+    """Every replica is busy, and the call cannot wait, or not long enough."""
+
+    status = 503
+    code = "server_overloaded"
 
 
 class Draining(GatewayError):

@@ -12,7 +12,6 @@ import anyio
 
 from gateway.api.readiness import Readiness
 from gateway.config.document import Document
-from gateway.config.load import load_document
 from gateway.config.watch import file_changes, fingerprint
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
@@ -29,12 +28,14 @@ class Reloader:
     def __init__(
         self,
         path: Path | None,
+        read: Callable[[Path], Document],
         environ: Mapping[str, str],
         serve: Callable[[Document, Catalog], None],
         readiness: Readiness,
         metrics: Metrics,
     ) -> None:
         self._path = path
+        self._read = read
         self._known = None if path is None else fingerprint(path)
         self._environ = environ
         self._serve = serve
@@ -56,7 +57,7 @@ class Reloader:
         if self._path is None:
             return
         try:
-            document = load_document(self._path)
+            document = self._read(self._path)
             catalog = compile_catalog(document, self._environ, policies=POLICIES)
         except ConfigInvalid as refused:
             self._readiness.config_problems = refused.problems

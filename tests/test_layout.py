@@ -18,6 +18,7 @@ ELSEWHERE = {
     "cli/demo.py": "tests/integration/test_serve_command.py",
     "cli/serve.py": "tests/integration/test_serve_command.py",
     "cli/server.py": "tests/integration/test_drain.py",
+    "cli/up.py": "tests/integration/test_up_command.py",
 }
 
 MODULES = [module.relative_to(GATEWAY).as_posix() for module in sorted(GATEWAY.rglob("*.py"))]

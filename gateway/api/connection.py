@@ -50,6 +50,7 @@ class Connection(HttpToolsProtocol):
         self.is_in_body = False
         self._is_long = False
         self.is_over = False  # nothing more is read
+        self.is_last = False  # the next answer is the last
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
         self._refused_with: GatewayError | None = None
@@ -67,6 +68,15 @@ class Connection(HttpToolsProtocol):
         if not keep_alive:
             lines.append(b"connection: close\r\n")
         return b"".join(lines)
+
+    def retire(self, idle_s: float) -> None:
+        """The next answer is the last; without one, close when idle for so long."""
+        self.is_last = True
+        timeout = self.timeout_keep_alive_task
+        if timeout is not None:
+            idle_since_s = timeout.when() - self.timeout_keep_alive
+            if self.loop.time() - idle_since_s >= idle_s:
+                self.transport.close()
 
     def close_gently(self) -> None:
         """Close so that the client can still read what was written.
@@ -141,6 +151,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.is_head_usable():
             super().on_headers_complete()
+            self.cycle.keep_alive = self.cycle.keep_alive and not self.is_last
             self.is_in_body = True
 
     @override

@@ -25,6 +25,9 @@ from gateway.wire.http import Headers
 
 # how much of a refused body is read and dropped, so that the connection can be used again
 _MAX_DISCARDED_BYTES = 128 * 1024 * 1024
+# what may wait behind a running request: while nothing is read, nobody sees that a client left
+_MAX_WAITING = 100
+_MAX_WAITING_BYTES = 256 * 1024
 
 
 class DirectAnswer:
@@ -193,7 +196,7 @@ class DirectProtocol(Connection):
             self,
             endpoint,
             head,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=(version != "1.0" and self.parser.should_keep_alive() and not self.is_last),
         )
         before: DirectAnswer | RequestResponseCycle | None = self.cycle
         if before is not None and not before.response_complete:
@@ -320,8 +323,10 @@ class DirectProtocol(Connection):
         if (before is None or before.response_complete) and not self._is_unread:
             self._start(answer)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+            waiting_bytes = sum(len(one.body) for one in self._answers)
+            if len(self.pipeline) > _MAX_WAITING or waiting_bytes > _MAX_WAITING_BYTES:
+                self.flow.pause_reading()
 
     def _start(self, answer: DirectAnswer) -> None:
         call = self._inference.call(answer.endpoint, answer.head, bytes(answer.body))

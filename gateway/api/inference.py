@@ -36,6 +36,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     content_encoding: bytes | None = None
     content_length: int | None = None
     traceparent: bytes | None = None
+    tracestate: bytes | None = None
     sdk_retry: bytes | None = None
     timeout_s: float | None = None
     expects_continue: bool = False
@@ -53,6 +54,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         content_encoding=found.get(b"content-encoding"),
         content_length=int(length) if length.isdigit() else None,
         traceparent=found.get(b"traceparent"),
+        tracestate=found.get(b"tracestate"),
         sdk_retry=found.get(b"x-stainless-retry-count"),
         timeout_s=_timeout_s(found.get(TIMEOUT_MS)),
         expects_continue=found.get(b"expect", b"").lower() == b"100-continue",
@@ -112,6 +114,7 @@ class Inference:
             received_s=self._clock.now_s(),
             authorization=head.authorization,
             traceparent=head.traceparent,
+            tracestate=head.tracestate,
             sdk_retry=head.sdk_retry,
             model=endpoint.model,
             timeout_s=head.timeout_s,

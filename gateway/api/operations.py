@@ -7,8 +7,10 @@ from starlette.responses import JSONResponse, Response
 from gateway.api.admin import admin_router
 from gateway.api.readiness import Readiness
 from gateway.clock import Clock
+from gateway.fleet.catalog import UNLIMITED
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.limits.store import LimitStore
+from gateway.queueing.queues import Queues
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -33,15 +35,31 @@ def operations_router(
     return router
 
 
-def fleet_router(fleet: FleetState, clock: Clock, admin_key: SecretStr | None) -> APIRouter:
+def fleet_router(
+    fleet: FleetState, queues: Queues, clock: Clock, admin_key: SecretStr | None
+) -> APIRouter:
     """`/admin/fleet`."""
     router = admin_router(admin_key)
 
     @router.get(
-        "/fleet", summary="Every replica: condition and why, ejection, requests, KV cache use"
+        "/fleet",
+        summary="Every replica: condition and why, ejection, requests and how many it is to have, "
+        "KV cache use; calls that wait, by variant",
     )
     async def show_fleet() -> dict[str, object]:
-        return {"replicas": [_shown(state, clock) for state in fleet]}
+        return {
+            "replicas": [_shown(state, clock) for state in fleet],
+            "queues": [
+                {
+                    "model": model.name,
+                    "variant": variant.name,
+                    "waiting": queues.waiting(variant.name),
+                    "max_waiting": variant.queue.max_waiting,
+                }
+                for model in fleet.catalog.models.values()
+                for variant in model.variants
+            ],
+        }
 
     return router
 
@@ -67,6 +85,8 @@ def _shown(state: ReplicaState, clock: Clock) -> dict[str, object]:
         "success_rate": None if rate is None else round(rate, 4),
         "metrics_readable": state.is_load_known,
         "in_flight": state.in_flight,
+        "concurrency_target": state.most if state.most < UNLIMITED else None,
+        "concurrency_basis": state.target.basis.value,
         "load": state.load,
         "kv_cache_used_ratio": state.kv_cache_used_ratio,
         "kv_cache_tokens": state.kv_cache_tokens,

@@ -12,6 +12,7 @@ from gateway.errors import GatewayError, InvalidRequest
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string, read_ask, read_fields
 from gateway.wire.error_body import error_body
 from gateway.wire.sse import data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 
 
 class _Text(msgspec.Struct):
@@ -52,7 +53,7 @@ class PlainDialect:
             raise InvalidRequest("missing required parameter: 'message'", param="message")
         try:
             text = _string.decode(message)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise InvalidRequest("'message' must be a string", param="message") from exc
         fields["messages"] = msgspec.Raw(msgspec.json.encode([{"role": "user", "content": text}]))
         fields.setdefault("model", encode_string(self._default_model()))
@@ -85,7 +86,7 @@ def _text(chunk: bytes) -> str:
     """The text of the first choice of an answer or a chunk; empty when it has none."""
     try:
         choices = _choices.decode(chunk).choices
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ""
     said = (choices[0].message or choices[0].delta) if choices else None
     return (said.content if said else None) or ""

@@ -10,11 +10,13 @@ from gateway.limits.store import LimitStore
 class Readiness:
     """Set by whoever starts, reloads and stops the gateway.
 
-    `config_problems`: why the configuration file as it is now is not the one that serves.
+    `waiting_for`: what has to happen before there is anything to serve. `config_problems`: why
+    the configuration file as it is now is not the one that serves.
     """
 
     is_started: bool = False
     is_draining: bool = False
+    waiting_for: tuple[str, ...] = ()
     config_problems: tuple[str, ...] = field(default=())
 
     @property
@@ -24,7 +26,7 @@ class Readiness:
             return ["draining: this gateway is shutting down"]
         if not self.is_started:
             return ["starting: the engines have not been asked yet"]
-        return []
+        return [f"starting: {what}" for what in self.waiting_for]
 
     def detail(self, fleet: FleetState, store: LimitStore) -> dict[str, object]:
         """What `GET /ready` tells.

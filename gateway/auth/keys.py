@@ -10,17 +10,40 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gateway.config.access import NO_LIMITS, Rates
+from gateway.config.access import NO_LIMITS, Priority, Rates
 from gateway.errors import GatewayError, KeysUnavailable, Unauthenticated
 
 
 class Plan:
-    """What a caller may use: `patterns` are globs over model names, tags included."""
+    """What a caller may use: `patterns` are globs over model names, tags included.
 
-    __slots__ = ("_known", "_patterns", "is_unrestricted", "name")
+    `priority` and `weight`: when it is its turn while calls wait. `shows_timing`: callers are
+    told with each answer where its time went.
+    """
 
-    def __init__(self, name: str, patterns: Iterable[str]) -> None:
+    __slots__ = (
+        "_known",
+        "_patterns",
+        "is_unrestricted",
+        "name",
+        "priority",
+        "shows_timing",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        patterns: Iterable[str],
+        *,
+        weight: float = 1.0,
+        priority: Priority = "interactive",
+        shows_timing: bool = False,
+    ) -> None:
         self.name = name
+        self.weight = weight
+        self.priority: Priority = priority
+        self.shows_timing = shows_timing
         self._patterns = tuple(patterns)
         self._known: dict[str, bool] = {}
         self.is_unrestricted = "*" in self._patterns

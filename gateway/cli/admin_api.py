@@ -1,6 +1,6 @@
 """Ask a running gateway's admin API, or say in one sentence why that did not work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -19,6 +19,10 @@ _DIRECT: Final = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 def path_to(*parts: str) -> str:
     """A path below `/admin`; the parts may hold anything."""
     return "/admin/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class Broken(Exception):
+    """A stream of events could not be had, or ended amid it; the message says why."""
 
 
 class AdminApi:
@@ -45,19 +49,44 @@ class AdminApi:
     ) -> httpx.Response:
         """The answer. Exits with 1, or with 2 when what was asked is wrong."""
         try:
-            with httpx.Client(
-                timeout=_TIMEOUT_S,
-                headers={"authorization": f"Bearer {self._key}"},
-                mounts=dict.fromkeys(_DIRECT),
-            ) as client:
+            with self._client() as client:
                 answer = client.request(method, self.url + path, json=body, params=query)
-        except httpx.TimeoutException as late:
-            raise _failed(f"no answer from {self.url} within {_TIMEOUT_S:g} s") from late
         except (httpx.HTTPError, httpx.InvalidURL) as failed:
-            raise _failed(f"cannot reach the gateway at {self.url}: {failed}") from failed
-        if answer.is_success:
-            return answer
-        raise _failed(_reason(answer), code=2 if answer.status_code in _WRONG_INPUT else 1)
+            raise _failed(self._why(failed)) from failed
+        return _good(answer)
+
+    def events(self, path: str) -> Iterator[str]:
+        """The data of each server-sent event, until the gateway ends them.
+
+        Exits like `ask` when it is refused. Raises Broken when it cannot be reached, or no more.
+        """
+        try:
+            with self._client() as client, client.stream("GET", self.url + path) as answer:
+                if not answer.is_success:
+                    answer.read()
+                for line in _good(answer).iter_lines():
+                    if line.startswith("data: "):
+                        yield line.removeprefix("data: ")
+        except (httpx.HTTPError, httpx.InvalidURL) as failed:
+            raise Broken(self._why(failed)) from failed
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            timeout=_TIMEOUT_S,
+            headers={"authorization": f"Bearer {self._key}"},
+            mounts=dict.fromkeys(_DIRECT),
+        )
+
+    def _why(self, failed: Exception) -> str:
+        if isinstance(failed, httpx.TimeoutException):
+            return f"no answer from {self.url} within {_TIMEOUT_S:g} s"
+        return f"cannot reach the gateway at {self.url}: {failed}"
+
+
+def _good(answer: httpx.Response) -> httpx.Response:
+    if answer.is_success:
+        return answer
+    raise _failed(_reason(answer), code=2 if answer.status_code in _WRONG_INPUT else 1)
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -21,10 +21,14 @@ def check(
         Path | None, typer.Argument(help="The configuration file [env: GATEWAY_CONFIG].")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print data instead of a table.")] = False,
+    without_secrets: Annotated[
+        bool,
+        typer.Option("--without-secrets", help="Look for no secrets or certificates."),
+    ] = False,
 ) -> None:
     """Check a configuration file and print the routes it makes, and whether engines fit."""
     path = config_path(config)
-    document, catalog = load_catalog(path)
+    document, catalog = load_catalog(path, reads_secrets=not without_secrets)
     rows = routes(catalog)
     deployed = list(planned(document, path.parent, environment()))
     problems = tuple(f"{one.path}: {one.problem}" for one in deployed if one.problem)
@@ -42,7 +46,14 @@ def check(
     print_table(
         ("ask for", "variant", "engine", "served as", "replicas", "policy"),
         (
-            (r.name, r.variant, r.engine, r.served_model, "\n".join(r.replicas), r.policy)
+            (
+                r.name,
+                r.variant,
+                r.engine,
+                r.served_model,
+                "\n".join(r.replicas) or "by deploy",
+                r.policy,
+            )
             for r in rows
         ),
     )

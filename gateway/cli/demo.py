@@ -1,12 +1,14 @@
 """`gateway demo`: the gateway with simulated engines. No GPU, no Redis, no configuration."""
 
 import asyncio
+import secrets
 import socket
 import sys
 from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from gateway import __version__
 from gateway.app import build
@@ -60,8 +62,12 @@ async def _serve(listener: socket.socket) -> None:
         models["llama-3.1-8b"]["aliases"] = ["gpt-4o"]
         document = Document.model_validate({"models": list(models.values())})
         environ = environment()
-        gateway = build(document, load_settings(environ), environ=environ)
-        typer.echo(_welcome(listener), err=True)
+        settings = load_settings(environ)
+        given = settings.admin_key
+        admin_key = given or SecretStr(secrets.token_urlsafe(9))
+        settings = settings.model_copy(update={"admin_key": admin_key})
+        gateway = build(document, settings, environ=environ)
+        typer.echo(_welcome(listener, None if given else admin_key), err=True)
         await server_for(gateway).serve([listener])
 
 
@@ -69,13 +75,16 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _welcome(listener: socket.socket) -> str:
+def _welcome(listener: socket.socket, admin_key: SecretStr | None) -> str:
+    """`admin_key`: made for this run; None: the operator's own, which is not shown."""
+    shown = "$GATEWAY_ADMIN_KEY" if admin_key is None else admin_key.get_secret_value()
     url = f"http://localhost:{listener.getsockname()[1]}"
     return f"""\
 sluicegate {__version__}: demo at {url}, all engines simulated
 
   models   llama-3.1-8b (bf16, fp8; also as gpt-4o) on vLLM, mistral-7b on TGI,
            qwen-2.5-0.5b on llama.cpp
+  page     {url}/dashboard (admin key: {shown})
 
 try
   curl {url}/v1/models

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.cli.model_files import NotSeen, find_model
-from gateway.config.deploy import Deploy
+from gateway.config.deploy import CHECKPOINT, Deploy
 from gateway.config.document import Document
 from gateway.config.models import Model, Variant
 from gateway.errors import PlanInvalid
@@ -64,6 +64,8 @@ def _in_keys(text: str) -> str:
 def _plan(
     model: Model, variant: Variant, deploy: Deploy, folder: Path, environ: Mapping[str, str]
 ) -> Plan:
+    if deploy.gpu is None:
+        raise NotSeen("it runs on CPUs")
     if variant.engine not in tuple(Engine):
         raise PlanInvalid(f"memory of the engine {variant.engine} cannot be planned")
     gpu = find_gpu(deploy.gpu, deploy.gpu_memory_gib)
@@ -72,7 +74,13 @@ def _plan(
     found = find_model(str(beside if beside.exists() else name), environ)
     is_quantized = found.gguf is not None or own_quantization(found.model) is not None
     quantization = deploy.quantization
-    if quantization is None and not is_quantized:
+    if quantization == CHECKPOINT:
+        if not is_quantized:
+            raise PlanInvalid(
+                f"--quantization says {CHECKPOINT}, but the files of {name} are not quantized"
+            )
+        quantization = None
+    elif quantization is None and not is_quantized:
         quantization = _named(variant)
     wanted = Deployment(
         gpu=gpu,

@@ -63,7 +63,8 @@ def explain(
                 row.variant,
                 row.engine,
                 row.served_model,
-                "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas),
+                "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas)
+                or "by deploy",
                 row.policy,
                 "\n".join(row.limits),
                 "\n".join(row.plans),

@@ -5,6 +5,7 @@ from pathlib import Path
 from gateway.config.document import Document
 from gateway.config.load import load_document
 from gateway.config.settings import environment, load_settings
+from gateway.config.unread import without_secrets
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.limits.stores import address_problems
@@ -21,12 +22,17 @@ def config_path(given: Path | None) -> Path:
     return Path(named)
 
 
-def load_catalog(path: Path) -> tuple[Document, Catalog]:
-    """What is written, and what it compiles to. Raises ConfigInvalid."""
+def load_catalog(path: Path, *, reads_secrets: bool = True) -> tuple[Document, Catalog]:
+    """What is written, and what it compiles to. Raises ConfigInvalid.
+
+    Variants that are to be deployed may have no replicas yet.
+    """
     document = load_document(path)
+    if not reads_secrets:
+        document = without_secrets(document)
     problems = address_problems(document.limits, environment())
     try:
-        catalog = compile_catalog(document, environment(), policies=POLICIES)
+        catalog = compile_catalog(document, environment(), policies=POLICIES, needs_replicas=False)
     except ConfigInvalid as invalid:
         raise ConfigInvalid((*invalid.problems, *problems)) from invalid
     if problems:

@@ -23,6 +23,9 @@ from gateway.cli.plan import plan
 from gateway.cli.schema import schema
 from gateway.cli.serve import serve
 from gateway.cli.simulate import simulate
+from gateway.cli.tail import tail
+from gateway.cli.top import top
+from gateway.cli.up import up
 from gateway.config.settings import environment
 from gateway.errors import ConfigInvalid
 
@@ -47,7 +50,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (serve, demo, check, explain, schema, plan, compare, bench, simulate):
+_COMMANDS = (
+    serve, demo, up, check, explain, schema, plan, compare, bench, simulate, top, tail,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 app.command("bench routing")(bench_routing)
 app.add_typer(keys, name="keys")

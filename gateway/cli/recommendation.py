@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.tables import print_table
 from gateway.errors import PlanInvalid
-from gateway.sizing.ready import models_entry
+from gateway.sizing.ready import helm_values, models_entry
 from gateway.sizing.recommend import Choice, Goal
 from gateway.sizing.report import plan_data, start_command
 from gateway.sizing.speed import ASSUMED, Efficiency
@@ -42,7 +42,14 @@ def print_choices(
         data = [{**asdict(one), "plan": plan_data(one.plan)} for one in shown]
         plans = [one["plan"] for one in data]
         reached = asdict(efficiency) | {"is_measured": efficiency is not ASSUMED}
-        told = {"goal": goal, "efficiency": reached, "plans": plans, "choices": data}
+        told = {
+            "goal": goal,
+            "efficiency": reached,
+            "plans": plans,
+            "choices": data,
+            "config": models_entry(model, shown[0]),
+            "helm_values": helm_values(model, shown[0]),
+        }
         typer.echo(json.dumps(told, indent=2))
         return
     print_table(_HEADERS, (_row(number, one) for number, one in enumerate(shown, 1)))
@@ -62,6 +69,7 @@ def print_choices(
         )
     typer.echo(f"start each replica with:\n  {start_command(model, best.plan)}")
     typer.echo(f"and serve it with:\n{models_entry(model, best)}")
+    typer.echo(f"or deploy both with the Helm chart:\n{helm_values(model, best)}")
 
 
 def _row(number: int, one: Choice) -> tuple[str, ...]:

@@ -3,9 +3,12 @@
 import asyncio
 import functools
 import gc
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +21,7 @@ from gateway.api.direct import DirectProtocol
 from gateway.app import Gateway, build
 from gateway.cli.loaded import config_path
 from gateway.cli.place import Place
+from gateway.cli.rolling import RETIRE
 from gateway.cli.server import DrainingServer
 from gateway.cli.workers import run_workers
 from gateway.config.load import load_document
@@ -51,17 +55,24 @@ def serve(
     cells = None if place is None else place.cells()
     siblings = workers if place is None else place.workers
     gateway = build(
-        document, settings, config_path=path, environ=environ, cells=cells, workers=siblings
+        document,
+        settings,
+        config_path=path,
+        environ=environ,
+        cells=cells,
+        recent=None if place is None else place.recent(),
+        workers=siblings,
     )
     if place is not None:
-        run(gateway, socket.socket(fileno=place.listener), place.parent)
+        run(gateway, socket.socket(fileno=place.listener), place)
     else:
         listener = listen(
             settings.host if host is None else host, settings.port if port is None else port
         )
-        typer.echo(_welcome(gateway, listener), err=True)
+        typer.echo(welcome(gateway, listener), err=True)
         if workers > 1:
-            sys.exit(run_workers(listener, path, workers))
+            kept = document.telemetry.recent_requests
+            sys.exit(run_workers(listener, path, workers, recent_requests=kept))
         run(gateway, listener)
 
 
@@ -82,22 +93,33 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) -> None:
-    """Serve until a signal ends it, or `parent`, a pipe, is closed because the parent is gone."""
+def run(
+    gateway: Gateway,
+    listener: socket.socket,
+    place: Place | None = None,
+    around: Callable[[DrainingServer], AbstractAsyncContextManager[None]] | None = None,
+) -> None:
+    """Serve until a signal ends it, or the parent that gave us our place is gone.
+
+    `around` is entered before the server starts and left when it has ended.
+    """
     server = server_for(gateway)
 
     async def until_stopped() -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, gateway.reloader.reload)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        loop.add_signal_handler(RETIRE, server.retire if place is not None else _stays)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, RETIRE})
 
         def orphaned(pipe: int) -> None:
             loop.remove_reader(pipe)
             server.handle_exit(signal.SIGTERM, None)
 
-        if parent is not None:
-            loop.add_reader(parent, orphaned, parent)
-        await server.serve([listener])
+        if place is not None:
+            loop.add_reader(place.parent, orphaned, place.parent)
+            server.on_started = functools.partial(_say_that_we_serve, place.serves)
+        async with nullcontext() if around is None else around(server):
+            await server.serve([listener])
 
     # what is here now stays: collections need not look at it again, nor as often
     gc.collect()
@@ -105,6 +127,16 @@ def run(gateway: Gateway, listener: socket.socket, parent: int | None = None) ->
     gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(until_stopped())
+
+
+def _say_that_we_serve(pipe: int) -> None:
+    with suppress(BrokenPipeError):  # the parent is gone
+        os.write(pipe, b".")
+    os.close(pipe)
+
+
+def _stays() -> None:
+    """Nobody could take the place of a single process."""
 
 
 def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
@@ -139,12 +171,19 @@ def server_for(gateway: Gateway, *, direct: bool = True) -> DrainingServer:
     )
 
 
-def _welcome(gateway: Gateway, listener: socket.socket) -> str:
+def shown_address(listener: socket.socket) -> str:
+    """Where a listener can be reached, as a person would write it."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else shown  # noqa: S104  # shown
+    return f"http://{shown}:{port}"
+
+
+def welcome(gateway: Gateway, listener: socket.socket) -> str:
+    """What is served, and where."""
+    url = shown_address(listener)
     catalog = gateway.inference.exchange.fleet.catalog
     return (
-        f"sluicegate {__version__}: {len(catalog.models)} models at http://{shown}:{port}/v1"
-        f" (try: curl http://{shown}:{port}/v1/models)"
+        f"sluicegate {__version__}: {len(catalog.models)} models at {url}/v1"
+        f" (try: curl {url}/v1/models)"
     )

@@ -8,6 +8,7 @@ from gateway.config.base import Number, Section
 from gateway.config.secrets import Secret
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s]+$")]
+Priority = Literal["interactive", "batch"]
 # a number that the store cannot even be told would be everybody's trouble
 Count = Annotated[int, Field(gt=0, le=10**12), Number]
 
@@ -80,6 +81,15 @@ class Plan(Limited):
     name: Name = Field(description="What keys refer to.")
     models: tuple[str, ...] = Field(
         ("*",), min_length=1, description="Glob patterns over model names, tags included."
+    )
+    weight: Annotated[float, Field(gt=0, le=1_000_000), Number] = Field(
+        1, description="Each key's share of the tokens while calls wait, against other keys'."
+    )
+    priority: Priority = Field(
+        "interactive", description="Who goes first while calls wait: interactive before batch."
+    )
+    server_timing: bool = Field(
+        False, description="Answers say in `server-timing` where the time went."
     )
 
 

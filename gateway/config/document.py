@@ -7,6 +7,7 @@ from pydantic import Field
 from gateway.config.access import Key, Limits, Plan
 from gateway.config.base import Number, Section
 from gateway.config.models import Model, Seconds
+from gateway.config.telemetry import Telemetry
 
 Bytes = Annotated[int, Field(ge=1024, le=1 << 32), Number]
 
@@ -94,3 +95,4 @@ class Document(Section):
     limits: Limits = Field(Limits(), description="Where limits are counted.")
     server: Server = Field(Server(), description="Bounds and deadlines towards clients.")
     cors: Cors = Field(Cors(), description="Calls from browsers.")
+    telemetry: Telemetry = Field(Telemetry(), description="Traces, and stories of requests.")

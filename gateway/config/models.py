@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from gateway.config.access import Limited
 from gateway.config.base import Number, Section
@@ -19,6 +26,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400), Number]
 _ADDRESS = "must be http://HOST[:PORT] or https://HOST[:PORT]"
 _HOST = re.compile(r"[a-z0-9._:%-]+")
 Weight = Annotated[float, Field(gt=0, le=1_000_000), Number]
+# requests at once: a number, found out by the gateway, or whatever comes
+Concurrency = Annotated[int, Field(ge=1, le=1_000_000), Number] | Literal["auto", "unlimited"]
 
 
 class Timeouts(Section):
@@ -41,6 +50,9 @@ class Replica(Section):
     weight: Weight = Field(1, description="Its share of the requests, against its siblings'.")
     name: Tag | None = Field(
         None, description="Its name in logs, metrics and answers; default: r0, r1, …"
+    )
+    concurrency: Concurrency | None = Field(
+        None, description="Calls that it is to have at once; default: the variant's."
     )
 
     @field_validator("url")
@@ -82,7 +94,15 @@ class Variant(Section):
     served_model: str | None = Field(
         None, min_length=1, description="The name the engine knows; default: the model's name."
     )
-    replicas: tuple[Replica, ...] = Field(min_length=1, description="The engine processes.")
+    deploy: Deploy | None = Field(
+        None, description="What its engines run on: planned, and refused if it cannot start."
+    )
+    replicas: tuple[Replica, ...] = Field(
+        (),
+        validate_default=True,
+        description="The engine processes; where `deploy` is given, `gateway up` and the Helm "
+        "chart fill them in.",
+    )
     api_key: Secret | None = Field(None, description="The key that the engine asks for.")
     weight: Weight | None = Field(
         None,
@@ -90,11 +110,32 @@ class Variant(Section):
         "random by weight (0 where absent); the others follow in order.",
     )
     tls: Tls = Field(Tls(), description="For https replicas.")
+    concurrency: Concurrency = Field(
+        "auto",
+        description="Calls that each replica is to have at once, over all processes; further ones "
+        "wait in the gateway. `auto`: learned from the engine.",
+    )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this variant."
     )
-    deploy: Deploy | None = Field(
-        None, description="What its engines run on: planned, and refused if it cannot start."
+
+    @field_validator("replicas", mode="before")
+    @classmethod
+    def _are_given_or_deployed(cls, given: object, info: ValidationInfo) -> object:
+        if given in ((), []) and info.data.get("deploy", True) is None:
+            # the default is a tuple; an empty list of the file is another mistake
+            raise PydanticCustomError("missing" if given == () else "too_short", "")
+        return given
+
+
+class Queue(Section):
+    """Calls that wait in the gateway while every replica has all that it can do."""
+
+    max_waiting: Annotated[int, Field(ge=0, le=100_000), Number] = Field(
+        1000, description="Calls that may wait for a variant, in each worker; 0: none."
+    )
+    max_wait_s: Seconds = Field(
+        30, description="How long one may wait; it is refused at once where it would be longer."
     )
 
 
@@ -130,14 +171,16 @@ class Model(Section):
         (), description="Other models, asked in order when no variant can answer."
     )
     timeouts: Timeouts = Field(Timeouts(), description="Deadlines.")
+    queue: Queue = Field(Queue(), description="Waiting while all replicas are busy.")
     hedging: Hedging | None = Field(
         None,
         description="Second tries for short calls that are late; none unless given, "
         "`{}` for these defaults.",
     )
-    resume: bool = Field(
+    resume: bool | Literal["streams"] = Field(
         True,
-        description="Let another replica go on with a stream whose engine fails in the middle.",
+        description="Let another replica go on with an answer whose engine fails in the middle; "
+        "`streams`: only where the answer is streamed.",
     )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this model."
@@ -164,5 +207,15 @@ class Model(Section):
 
 
 SHORT_FORM = frozenset(
-    {"engine", "url", "replicas", "quantization", "served_model", "api_key", "tls", "deploy"}
+    {
+        "engine",
+        "url",
+        "replicas",
+        "quantization",
+        "served_model",
+        "api_key",
+        "tls",
+        "concurrency",
+        "deploy",
+    }
 )

@@ -20,7 +20,9 @@ def json_schema() -> dict[str, Any]:
         short["properties"][name] = copy.deepcopy(defs["Variant"]["properties"][name])
     short["properties"]["url"] = copy.deepcopy(defs["Replica"]["properties"]["url"])
     short["required"] = ["name", "engine"]
-    short["oneOf"] = [{"required": ["url"]}, {"required": ["replicas"]}]
+    addressed = [{"required": ["url"]}, {"required": ["replicas"]}]
+    short["oneOf"] = [*addressed, {"required": ["deploy"], "not": {"anyOf": addressed}}]
+    defs["Variant"]["anyOf"] = [{"required": ["replicas"]}, {"required": ["deploy"]}]
     short["description"] = "One name with one variant."
     defs["FullModel"], defs["ShortModel"] = model, short
     defs["Model"] = {"anyOf": [{"$ref": "#/$defs/ShortModel"}, {"$ref": "#/$defs/FullModel"}]}

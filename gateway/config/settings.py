@@ -27,7 +27,8 @@ class Settings(BaseModel):
         None, description="The key for /admin; without one nothing of it can be reached."
     )
     url: str = Field(
-        "http://localhost:8080", description="The gateway that `gateway keys` talks to."
+        "http://localhost:8080",
+        description="The gateway that `gateway keys` and `gateway top` talk to.",
     )
 
 

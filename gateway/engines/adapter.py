@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from gateway.engines.assembled_shapes import Blank
 from gateway.engines.kept import Kept, Why
 from gateway.engines.leg import Leg, Way
 from gateway.errors import GatewayError
@@ -146,6 +147,10 @@ class EngineAdapter(Protocol):
 
     def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
         """A fresh reader for one streamed answer, which it adds to what is `kept`."""
+        ...
+
+    def blank(self, operation: Operation) -> Blank:
+        """What its whole answers say and its streams do not."""
         ...
 
     def state(self, status: int, body: bytes) -> State:

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.engines.kept import Kept, Why
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string
+from gateway.wire.unreadable import UNREADABLE
 
 # what a continuation would do again from its beginning, or not at all
 _NEVER: Final = frozenset(
@@ -117,7 +118,7 @@ def stops_of(ask: Ask) -> tuple[str, ...]:
         return ()
     try:
         given = _stops.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return ()  # the engine refuses it
     return (given,) if isinstance(given, str) else tuple(given)
 
@@ -184,11 +185,14 @@ def text(
     return _leg(Way.TEXT, ask, ask.operation, changes, counted)
 
 
-def trimmed(ask: Ask, kept: Kept) -> int:
-    """How many bytes at the end of the text a chat template may take away."""
+def trimmed(ask: Ask, kept: Kept, repeated: int = 0) -> int:
+    """How many bytes at the end of the text are to be said again.
+
+    Those `repeated`, and the spaces before them, which a chat template may take away.
+    """
     if ask.operation is not Operation.CHAT:
-        return 0
-    return len(kept.text) - len(kept.text.rstrip())
+        return repeated
+    return len(kept.text) - len(kept.text[: len(kept.text) - repeated].rstrip())
 
 
 def is_greedy(ask: Ask) -> bool:
@@ -196,7 +200,7 @@ def is_greedy(ask: Ask) -> bool:
     raw = ask.fields.get("temperature")
     try:
         return raw is not None and _number.decode(raw) == 0
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
 
 
@@ -235,7 +239,7 @@ def _leg(way: Way, ask: Ask, operation: Operation, changes: Changes, counted: in
     if _is_set(ask, "min_tokens"):
         try:
             least = _integer.decode(ask.fields["min_tokens"])
-        except msgspec.DecodeError:
+        except UNREADABLE:
             least = 0
         changes["min_tokens"] = msgspec.Raw(str(max(0, least - counted)).encode())
     fields = ask.fields | {name: raw for name, raw in changes.items() if raw is not None}
@@ -288,7 +292,7 @@ def _special_hindrance(fields: Mapping[str, msgspec.Raw]) -> Why | None:
 def _is_text_format(value: bytes) -> bool:
     try:
         return _type.decode(value).get("type") == "text"
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
 
 
@@ -297,7 +301,7 @@ def _has_media(ask: Ask) -> bool:
     try:
         contents = [bytes(turn.get("content", b"")) for turn in _messages.decode(_said(ask))]
         parts = [part for said in contents if said[:1] == b"[" for part in _messages.decode(said)]
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return True
     return any(bytes(part.get("type", b"")) != b'"text"' for part in parts)
 

@@ -16,6 +16,7 @@ from gateway.engines.adapter import (
     Shown,
     State,
 )
+from gateway.engines.assembled_shapes import Blank
 from gateway.engines.kept import Kept, Why
 from gateway.engines.leg import Leg, Way
 from gateway.engines.openai_errors import (
@@ -29,6 +30,7 @@ from gateway.engines.openai_stream import OpenAiStream
 from gateway.errors import EngineFault, GatewayError
 from gateway.wire.ask import TRUE, Ask, Operation, encode_string
 from gateway.wire.http import Headers, UpstreamRequest
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import read_usage
 
 PATHS: Mapping[Operation, str] = MappingProxyType(
@@ -41,6 +43,7 @@ PATHS: Mapping[Operation, str] = MappingProxyType(
 
 PATH_OF_MODELS = "/v1/models"
 _REFUSED = (401, 403)
+_NOTHING = Blank()
 _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _options = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
@@ -89,8 +92,10 @@ class OpenAiAdapter:
 
     def answer(self, ask: Ask, body: bytes, header: ReadHeader, shown: Shown) -> Answer:
         try:
+            if not body.isascii():
+                body.decode()  # what is not looked at below reaches the client as it is
             summary = read_summary(body)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise EngineFault("the engine's answer could not be read") from exc
         if bytes(summary.error) != b"null":
             raise self.error_event(bytes(summary.error))
@@ -116,6 +121,9 @@ class OpenAiAdapter:
     def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
         return OpenAiStream(ask, shown, self.error_event, self.finish_reasons, kept)
 
+    def blank(self, operation: Operation) -> Blank:
+        return _NOTHING
+
     def error_event(self, error: bytes) -> GatewayError:
         """The failure that the `error` field of an event or a 200 body names."""
         words = read_error_field(error)
@@ -133,7 +141,7 @@ class OpenAiAdapter:
             return State.READY
         try:
             listing = read_listing(body)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return State.READY
         is_there = any(listed.id == model for listed in listing.data)
         return State.READY if is_there else State.MODEL_MISSING

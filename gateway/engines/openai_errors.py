@@ -18,6 +18,7 @@ from gateway.errors import (
     EngineRefused,
     GatewayError,
 )
+from gateway.wire.unreadable import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def read_words(body: bytes) -> EngineWords:
     """What a whole error body says."""
     try:
         given = _body.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return EngineWords(message="")
     match given.error:
         case str(text):
@@ -90,7 +91,7 @@ def read_error_field(error: bytes) -> EngineWords:
     """What the `error` field of a stream event says."""
     try:
         given = _object.decode(error)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return EngineWords(message="")
     return EngineWords(message=given) if isinstance(given, str) else _from_object(given)
 

@@ -12,10 +12,12 @@ import msgspec
 from gateway.engines.adapter import Shown
 from gateway.engines.keep import IDS, NO_IDS, is_given, keep
 from gateway.engines.kept import Kept, Why
+from gateway.engines.kept_usage import usage_event, usage_so_far
 from gateway.engines.openai_shapes import ABSENT, Choice, Chunk, read_chunk
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, encode_string
 from gateway.wire.sse import DONE, data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage, read_usage
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -74,7 +76,7 @@ class OpenAiStream:
                 return None
         try:
             chunk = read_chunk(data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return self._unreadable(event)
         if is_given(chunk.error):
             self.failure = self._read_error(bytes(chunk.error))
@@ -84,7 +86,12 @@ class OpenAiStream:
     def end(self) -> bytes | None:
         if self._is_done or self.failure:
             return None
-        return self._done(DONE)
+        done = self._done(DONE)
+        if done is not None and self.usage is None and self._kept is not None:
+            self.usage = usage_so_far(self._kept)
+            if self.usage is not None and self._shows_usage:
+                return usage_event(self._kept, self.usage) + done
+        return done
 
     def _chunk(self, event: bytes, chunk: Chunk) -> bytes | None:
         if chunk.usage is not ABSENT and (usage := read_usage(chunk.usage)):

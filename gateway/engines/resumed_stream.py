@@ -9,10 +9,12 @@ import msgspec
 
 from gateway.engines.adapter import AnswerStream
 from gateway.engines.kept import Kept
+from gateway.engines.kept_usage import same_in_all, usage_event, usage_so_far
 from gateway.engines.leg import Leg
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, Operation
 from gateway.wire.sse import DONE, EventSplitter, data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage
 
 Fields = dict[str, msgspec.Raw]
@@ -21,7 +23,6 @@ _top = msgspec.json.Decoder(Fields)
 _many = msgspec.json.Decoder(list[Fields])
 _string: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 _counts = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_SAME = ("id", "object", "created", "model", "system_fingerprint")
 _NULL = msgspec.Raw(b"null")
 _LENGTH = msgspec.Raw(b'"length"')
 
@@ -36,7 +37,7 @@ class ResumedStream:
         self._is_chat = ask.operation is Operation.CHAT
         self._shows_usage = ask.include_usage
         self._prompt_tokens = kept.prompt_tokens
-        self._first = _fields(kept.first)
+        self._same = same_in_all(kept.first)
         self._failure: GatewayError | None = None
 
     @property
@@ -89,9 +90,9 @@ class ResumedStream:
         try:
             fields = _top.decode(data)
             choices = _many.decode(fields.get("choices", b"[]"))
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return event
-        fields |= {name: self._first[name] for name in _SAME if name in self._first}
+        fields |= self._same
         if "usage" in fields:
             fields["usage"] = self._usage(fields["usage"])
         if choices:
@@ -153,29 +154,16 @@ class ResumedStream:
 
 def closing(ask: Ask, kept: Kept) -> bytes:
     """What ends an answer of which only the end was missing: it has all tokens it may have."""
-    fields = _fields(kept.first)
-    same = {name: fields[name] for name in _SAME if name in fields}
     said: Fields = {"text": msgspec.Raw(b'""')}
     if ask.operation is Operation.CHAT:
         said = {"delta": msgspec.Raw(b"{}")}
     choice = {"index": msgspec.Raw(b"0"), **said, "logprobs": _NULL, "finish_reason": _LENGTH}
-    events = [same | {"choices": msgspec.Raw(msgspec.json.encode([choice]))}]
+    event = same_in_all(kept.first) | {"choices": msgspec.Raw(msgspec.json.encode([choice]))}
     usage = usage_so_far(kept)
+    end = data_event(msgspec.json.encode(event))
     if ask.include_usage and usage is not None:
-        counts = {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        }
-        told = msgspec.Raw(msgspec.json.encode(counts))
-        events.append(same | {"choices": msgspec.Raw(b"[]"), "usage": told})
-    return b"".join([data_event(msgspec.json.encode(event)) for event in events]) + DONE
-
-
-def usage_so_far(kept: Kept) -> Usage | None:
-    """None when the engine did not tell token ids."""
-    prompt = kept.prompt_tokens
-    return None if prompt is None else Usage(prompt, kept.tokens)
+        end += usage_event(kept, usage)
+    return end + DONE
 
 
 def _as_chat(choice: Fields) -> Fields:
@@ -184,7 +172,3 @@ def _as_chat(choice: Fields) -> Fields:
     chat = {name: value for name, value in choice.items() if name not in ("text", "logprobs")}
     chat.pop("prompt_token_ids", None)
     return chat | {"delta": msgspec.Raw(msgspec.json.encode(delta)), "logprobs": _NULL}
-
-
-def _fields(event: bytes | None) -> Fields:
-    return _top.decode((event and event_data(event)) or b"{}")

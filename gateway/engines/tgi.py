@@ -26,6 +26,7 @@ from gateway.engines.tgi_stream import TgiNativeStream, TgiStream
 from gateway.errors import EngineFault, GatewayError, InvalidRequest
 from gateway.wire.ask import TRUE, Ask, Operation
 from gateway.wire.http import UpstreamRequest
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage
 
 # any other name is taken for a LoRA adapter's
@@ -107,7 +108,7 @@ class TgiAdapter(OpenAiAdapter):
             return super().answer(ask, body, header, shown)
         try:
             generated = read_generated(body)
-        except msgspec.DecodeError as exc:
+        except UNREADABLE as exc:
             raise EngineFault("the engine's answer could not be read") from exc
         reason = generated.details.finish_reason if generated.details else None
         return Answer(body, _usage(header), reason)
@@ -122,8 +123,7 @@ class TgiAdapter(OpenAiAdapter):
             return Why.NO_WAY
         # it shows the beginning of a stop string before it knows
         begun = leg.begun_stop(kept.text.decode(), leg.stops_of(ask))
-        repeated = max(begun, leg.trimmed(ask, kept))
-        return leg.text(ask, kept, repeated, {}, continues=True)
+        return leg.text(ask, kept, leg.trimmed(ask, kept, begun), {}, continues=True)
 
     @override
     def stream(self, ask: Ask, shown: Shown, kept: Kept | None = None) -> AnswerStream:
@@ -168,7 +168,7 @@ def _is_neutral(value: msgspec.Raw) -> bool:
         return True
     try:
         return _number.decode(value) == 0
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
 
 
@@ -176,7 +176,7 @@ def _grammar(given: msgspec.Raw) -> msgspec.Raw | None:
     """OpenAI's response format as TGI's; None for plain text."""
     try:
         wanted = read_response_format(given)
-    except msgspec.DecodeError as exc:
+    except UNREADABLE as exc:
         raise InvalidRequest(
             "'response_format' must be an object with a 'type'", param="response_format"
         ) from exc
@@ -199,7 +199,7 @@ def _parameters(ask: Ask) -> dict[str, msgspec.Raw] | None:
         return {}
     try:
         return _object.decode(ask.fields["parameters"])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

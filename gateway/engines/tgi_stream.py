@@ -18,6 +18,7 @@ from gateway.engines.tgi_shapes import read_event
 from gateway.errors import GatewayError, StreamBroken
 from gateway.wire.ask import Ask, Operation, encode_string
 from gateway.wire.sse import data_event, event_data
+from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage
 
 _NULL = msgspec.Raw(b"null")
@@ -101,7 +102,7 @@ class TgiNativeStream:
             return event
         try:
             read = read_event(data)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self.content_events += 1
             return event
         if read.error is not None:

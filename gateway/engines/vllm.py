@@ -17,13 +17,21 @@ from typing_extensions import override
 
 from gateway.engines import leg
 from gateway.engines.adapter import Load
+from gateway.engines.assembled_shapes import Blank
 from gateway.engines.kept import Kept, Why
 from gateway.engines.leg import Leg, Way
 from gateway.engines.openai import PATH_OF_MODELS, OpenAiAdapter, is_set
 from gateway.engines.openai_errors import read_words
 from gateway.engines.prometheus import Samples
 from gateway.errors import EngineRefused, GatewayError
-from gateway.wire.ask import TRUE, Ask
+from gateway.wire.ask import TRUE, Ask, Operation
+
+_NULL = msgspec.Raw(b"null")
+
+
+def _nulls(*names: str) -> Mapping[str, msgspec.Raw]:
+    return MappingProxyType(dict.fromkeys(names, _NULL))
+
 
 _GUIDED: Mapping[str, str] = MappingProxyType(
     {
@@ -36,6 +44,26 @@ _GUIDED: Mapping[str, str] = MappingProxyType(
 )
 _CONTINUES: Mapping[str, msgspec.Raw] = MappingProxyType(
     {"continue_final_message": TRUE, "add_generation_prompt": msgspec.Raw(b"false")}
+)
+_ALWAYS = (
+    "service_tier",
+    "system_fingerprint",
+    "kv_transfer_params",
+    "ec_transfer_params",
+    "metrics",
+)
+_USAGE = _nulls("prompt_tokens_details", "completion_tokens_details")
+_BLANK_CHAT = Blank(
+    answer=_nulls(*_ALWAYS, "prompt_logprobs", "prompt_token_ids", "prompt_text"),
+    choice=_nulls("token_ids", "routed_experts"),
+    message=_nulls("refusal", "annotations", "audio", "function_call", "reasoning"),
+    usage=_USAGE,
+    has_null_content=True,
+)
+_BLANK_COMPLETION = Blank(
+    answer=_nulls(*_ALWAYS),
+    choice=_nulls("token_ids", "prompt_token_ids", "prompt_logprobs", "routed_experts"),
+    usage=_USAGE,
 )
 _RUNNING = "vllm:num_requests_running"
 _WAITING = "vllm:num_requests_waiting"
@@ -87,6 +115,10 @@ class VllmAdapter(OpenAiAdapter):
         if Way.TEXT in avoided or not kept.hides_ids:
             return why
         return leg.text(ask, kept, leg.trimmed(ask, kept), _CONTINUES, continues=_continues(ask))
+
+    @override
+    def blank(self, operation: Operation) -> Blank:
+        return _BLANK_CHAT if operation is Operation.CHAT else _BLANK_COMPLETION
 
     @override
     def refusal(self, status: int, body: bytes, retry_after: bytes | None) -> GatewayError:

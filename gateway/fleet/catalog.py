@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Literal
 from urllib.parse import urlsplit
 
 from gateway.auth.issued import ANONYMOUS, Access
@@ -15,24 +16,29 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
-from gateway.config.models import Hedging, Timeouts
+from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
 from gateway.wire.http import Origin
 from gateway.wire.prefix import SessionBy
 
 _PORTS = {"http": 80, "https": 443}
+UNLIMITED = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine process. `key` stays the same over reloads; `name` is for people."""
+    """One engine process. `key` stays the same over reloads; `name` is for people.
+
+    `concurrency`: requests it is to have at once, over all processes; None: to be found out.
+    """
 
     key: str
     name: str
     url: str
     origin: Origin
     weight: float = 1.0
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,9 @@ class Variant:
     hedging: Hedging | None = None
     limits: Rates = field(default_factory=Limited)
     model_limits: Rates = field(default_factory=Limited)
-    resume: bool = True
+    resume: bool | Literal["streams"] = True
     session: SessionBy = "header"
+    queue: Queue = field(default_factory=Queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,17 @@ class Catalog:
 
 
 def compile_catalog(
-    document: Document, environ: Mapping[str, str], *, policies: Iterable[str]
+    document: Document,
+    environ: Mapping[str, str],
+    *,
+    policies: Iterable[str],
+    needs_replicas: bool = True,
 ) -> Catalog:
-    """Raises ConfigInvalid with every problem. `policies`: the names that exist."""
-    compiler = _Compiler(document, environ, tuple(policies))
+    """Raises ConfigInvalid with every problem. `policies`: the names that exist.
+
+    `needs_replicas`: false where nothing is to be served, and `deploy` may stand for them.
+    """
+    compiler = _Compiler(document, environ, tuple(policies), needs_replicas)
     catalog = compiler.catalog()
     if compiler.problems:
         raise ConfigInvalid(tuple(compiler.problems))
@@ -113,12 +127,17 @@ class _Compiler:
     """One pass over a document; `problems` grows as it goes."""
 
     def __init__(
-        self, document: Document, environ: Mapping[str, str], policies: tuple[str, ...]
+        self,
+        document: Document,
+        environ: Mapping[str, str],
+        policies: tuple[str, ...],
+        needs_replicas: bool,
     ) -> None:
         self.problems: list[str] = []
         self._document = document
         self._environ = environ
         self._policies = policies
+        self._needs_replicas = needs_replicas
         self._owners: dict[str, str] = {}
         self._names: dict[str, Target] = {}
 
@@ -158,6 +177,11 @@ class _Compiler:
 
     def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
         replicas: list[Replica] = []
+        if self._needs_replicas and not given.replicas:
+            self.problems.append(
+                f"{path}.replicas: nothing says where its engines are: list them, or let "
+                "`gateway up` start what `deploy` describes"
+            )
         for number, replica in enumerate(given.replicas):
             where = f"{path}.replicas[{number}]"
             origin = self._origin(replica.url, given.tls, where)
@@ -168,7 +192,8 @@ class _Compiler:
                 self.problems.append(f"{where}.url: this replica is there already")
             if any(name == other.name for other in replicas):
                 self.problems.append(f'{where}.name: "{name}" is another replica already')
-            replicas.append(Replica(key, name, key, origin, replica.weight))
+            at_once = _at_once(replica.concurrency or given.concurrency)
+            replicas.append(Replica(key, name, key, origin, replica.weight, at_once))
         tag = given.quantization
         return Variant(
             name=f"{model.name}:{tag}" if tag else model.name,
@@ -186,6 +211,7 @@ class _Compiler:
             model_limits=model.limits,
             resume=model.resume,
             session=model.session,
+            queue=model.queue,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -242,7 +268,13 @@ class _Compiler:
                     self.problems.append(
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
-            plans[given.name] = Plan(given.name, given.models)
+            plans[given.name] = Plan(
+                given.name,
+                given.models,
+                weight=given.weight,
+                priority=given.priority,
+                shows_timing=given.server_timing,
+            )
         return plans
 
     def _keys(self, plans: Mapping[str, Plan], rates: Mapping[str, Rates]) -> KeyRing:
@@ -284,6 +316,12 @@ class _Compiler:
         except ValueError as exc:
             self.problems.append(f"{path}: {exc}")
             return None
+
+
+def _at_once(given: Concurrency) -> int | None:
+    if given == "auto":
+        return None
+    return UNLIMITED if given == "unlimited" else given
 
 
 def _reachable(start: str, compiled: Mapping[str, Model]) -> set[str]:

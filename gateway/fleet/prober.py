@@ -50,6 +50,8 @@ class Prober:
         self._clock = clock
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        # TCP and TLS, each: when we give up before httpx does, it leaves the socket open
+        self._patience = httpx.Timeout(timeout_s, connect=timeout_s * 0.4)
         self._slots = anyio.Semaphore(_CONCURRENT_PROBES)
 
     async def start(self) -> None:
@@ -102,7 +104,7 @@ class Prober:
             headers["authorization"] = f"Bearer {state.variant.api_key}"
         client = self._clients.trusting(state.replica.origin.ca_file)
         async with client.stream(
-            "GET", state.replica.url + path, headers=headers, timeout=self._timeout_s
+            "GET", state.replica.url + path, headers=headers, timeout=self._patience
         ) as response:
             body = bytearray()
             async for piece in response.aiter_bytes():

@@ -7,11 +7,13 @@ every replica that stays.
 import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final
 
 from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
-from gateway.errors import GatewayError
+from gateway.errors import EngineOverloaded, GatewayError
 from gateway.fleet.catalog import Catalog, Replica, Variant
+from gateway.fleet.gradient import Signal
 from gateway.fleet.health import (
     Condition,
     Health,
@@ -33,19 +35,27 @@ from gateway.fleet.health import (
     why_eject,
 )
 from gateway.fleet.prefix_index import PrefixIndex
+from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
 
-_TOKEN_BYTES = 4  # of a prompt's JSON, about, in most languages and for code
+# how much of what is usual the last answer makes up
+_NEWS: Final = 0.1
+_TOKEN_BYTES: Final = 4  # of a prompt's JSON, about, in most languages and for code
 
 
 class ReplicaState:
     """One replica as it is now; a `ReplicaView` for the routing policies.
 
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
-    reported and that are not ours, 0 when unknown. `is_usable`: whether it may be picked now.
+    reported and that are not ours, 0 when unknown; `running` and `waiting` are what it reported,
+    None when unknown. `is_usable`: whether it may be picked now.
     `prefilling` is how many blocks of our own prompts it has yet to compute, where the policy reads
     prompts; `seed` is a number drawn from its address, the same in every process.
     `era` counts its ejections, so that what began before the last one is not held against it.
+    `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
+    many were there when another came, since the last probe. `on_free` is called whenever a
+    request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
+    while none has been seen.
     """
 
     __slots__ = (
@@ -57,22 +67,29 @@ class ReplicaState:
         "is_usable",
         "kv_cache_tokens",
         "kv_cache_used_ratio",
+        "most",
         "name",
+        "on_free",
         "others",
         "prefilling",
         "prefixes",
         "reason",
         "record",
         "replica",
+        "running",
         "seed",
         "serves_in_panic",
+        "target",
         "trial",
         "turns",
+        "usual_s",
         "variant",
+        "waiting",
+        "was_full",
         "weight",
     )
 
-    def __init__(self, variant: Variant, replica: Replica) -> None:
+    def __init__(self, variant: Variant, replica: Replica, processes: int = 1) -> None:
         self.variant = variant
         self.replica = replica
         self.name = replica.name
@@ -80,6 +97,8 @@ class ReplicaState:
         self.in_flight = 0
         self.turns = 0.0
         self.others = 0.0
+        self.running: float | None = None
+        self.waiting: float | None = None
         self.prefilling = 0
         self.prefixes = PrefixIndex()
         self.seed = _seed(replica)
@@ -94,6 +113,11 @@ class ReplicaState:
         self.awaits_trial = False
         self.serves_in_panic = False
         self.is_usable = True
+        self.target = Target(replica.concurrency, processes)
+        self.most = self.target.most
+        self.was_full = False
+        self.usual_s = 0.0
+        self.on_free: Callable[[ReplicaState], None] | None = None
 
     @property
     def condition(self) -> Condition:
@@ -112,10 +136,18 @@ class ReplicaState:
         """Whether we sent something there that has this key."""
         return key in self.prefixes
 
-    def adopt(self, variant: Variant, replica: Replica) -> None:
+    def adopt(self, variant: Variant, replica: Replica, processes: int) -> None:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
+        if not self.target.is_for(replica.concurrency, processes):
+            self.target = Target(replica.concurrency, processes)
+            self.most = self.target.most
+
+    def answered(self, took_s: float) -> None:
+        """An answer is whole."""
+        known = self.usual_s
+        self.usual_s = known + (took_s - known) * _NEWS if known else took_s
 
     def set_trial(self, trial: "Lease | None") -> None:
         """The request that tries this replica out now; None: there is none."""
@@ -132,10 +164,11 @@ class ReplicaState:
 class Lease:
     """A request's place on a replica. Released exactly once, however often it is asked.
 
-    `prefix`: what its prompt begins with, where the policy reads that.
+    `prefix`: what its prompt begins with, where the policy reads that. `since_s` is set where
+    answers are to be timed.
     """
 
-    __slots__ = ("_is_held", "_prefilling", "era", "state")
+    __slots__ = ("_is_held", "_prefilling", "era", "since_s", "state")
 
     def __init__(self, state: ReplicaState, prefix: Prefix = NO_PREFIX) -> None:
         self.state = state
@@ -145,6 +178,7 @@ class Lease:
             state.prefilling += self._prefilling
             state.prefixes.add(prefix)
         self.era = state.era
+        self.since_s: float | None = None
         self._is_held = True
         state.in_flight += 1
         state.turns += 1 / state.weight
@@ -165,16 +199,24 @@ class Lease:
             state.in_flight -= 1
             if state.trial is self:
                 state.set_trial(None)
+            if state.on_free is not None:
+                state.on_free(state)
 
 
 def _tell_nobody(_: ReplicaState) -> None:
     """For fleets whose changes nobody wants to know."""
 
 
+def _wake_nobody(_: str) -> None:
+    """For fleets that nobody waits for."""
+
+
 class FleetState:
     """The states of all replicas of the catalog that serves now.
 
-    `tell` is called after every change of a replica's condition.
+    `tell` is called after every change of a replica's condition. `on_room` is called with the
+    name of a variant that may have room for more requests, other than by the end of one.
+    `processes`: how many share the configured targets, this one included.
     """
 
     def __init__(
@@ -183,8 +225,11 @@ class FleetState:
         rules: HealthRules | None = None,
         rng: random.Random | None = None,
         tell: Callable[[ReplicaState], None] = _tell_nobody,
+        processes: int = 1,
     ) -> None:
         self.catalog = catalog
+        self.processes = processes
+        self.on_room: Callable[[str], None] = _wake_nobody
         self.rules = rules or HealthRules()
         self._rng = rng or random.Random()
         self._tell = tell
@@ -197,7 +242,8 @@ class FleetState:
 
     def apply(self, catalog: Catalog) -> None:
         """Serve this catalog from now on."""
-        before, self._states, self._by_variant = self._states, {}, {}
+        before, known = self._states, self._by_variant
+        self._states, self._by_variant = {}, {}
         for model in catalog.models.values():
             for variant in model.variants:
                 states = tuple(
@@ -207,6 +253,8 @@ class FleetState:
                 _start_level(states)
                 self._settle_use(states)
         self.catalog = catalog
+        for name in known:
+            self.on_room(name)
 
     def serve_issued(self, issued: IssuedRing) -> None:
         """Keys made at run time have changed."""
@@ -223,6 +271,10 @@ class FleetState:
         if only_usable:
             return [s for s in states if s.is_usable and s not in tried]
         return [s for s in states if s not in tried]
+
+    def replicas_of(self, variant: str) -> Sequence[ReplicaState]:
+        """Those of a variant, by its name; none where it is not served any more."""
+        return self._by_variant.get(variant, ())
 
     def has_usable(self, variant: Variant) -> bool:
         return any(state.is_usable for state in self._by_variant.get(variant.name, ()))
@@ -241,6 +293,7 @@ class FleetState:
         `reason`: why it saw that, where the condition alone does not tell. `ours`: how many of
         the requests that the engine counted may be ours; None: those of now.
         """
+        state.running, state.waiting = load.running, load.waiting
         state.is_load_known = load.running is not None
         known = (load.running or 0.0) + (load.waiting or 0.0)
         state.others = max(0.0, known - (state.in_flight if ours is None else ours))
@@ -249,8 +302,14 @@ class FleetState:
         if load.kv_cache_tokens is not None:
             room = load.kv_cache_tokens * _TOKEN_BYTES // BLOCK_BYTES
             state.prefixes.capacity = max(1, room)
+        state.target.probed(
+            load, state.in_flight if ours is None else ours, was_reached=state.was_full
+        )
+        state.most, state.was_full = state.target.most, False
         health = after_probe(state.health, seen, now_s)
-        return self._change(state, health, reason or reason_for(health))
+        has_changed = self._change(state, health, reason or reason_for(health))
+        self.on_room(state.variant.name)
+        return has_changed
 
     def observed(self, lease: Lease, failure: GatewayError | None, now_s: float) -> None:
         """An attempt is over: None means that it answered."""
@@ -260,6 +319,9 @@ class FleetState:
             if state.health.ejection is not None and lease.era == state.era:
                 self._change(state, readmitted(state.health, now_s), Reason.TRIAL_PASSED)
             return
+        if isinstance(failure, EngineOverloaded):
+            state.target.refused(state.in_flight, now_s)
+            state.most = state.target.most
         sign = sign_of(failure)
         if sign is None or lease.era != state.era:
             return
@@ -271,6 +333,13 @@ class FleetState:
         elif state.health.is_on_trial:
             health = after_failed_trial(state.health, sign, self.rules, now_s, self._rng)
             self._leave(state, health)
+
+    def timed(self, lease: Lease, signal: Signal, took_s: float, now_s: float) -> None:
+        """An answer, for targets that go by how long those take."""
+        state = lease.state
+        state.target.measured(signal, took_s, state.in_flight + 1, now_s)
+        state.most = state.target.most
+        self.on_room(state.variant.name)
 
     def due(self, now_s: float) -> list[ReplicaState]:
         """The ejected replicas that look well and whose time is over: to be tried out."""
@@ -320,6 +389,7 @@ class FleetState:
         if health.is_usable and not before.is_usable:
             _start_level(siblings)
         self._settle_use(siblings)
+        self.on_room(state.variant.name)
         if health.condition is before.condition and not is_news:
             return False
         state.reason = reason
@@ -338,9 +408,9 @@ class FleetState:
         key = (variant.name, replica.key)
         state = before.get(key)
         if state is None:
-            state = ReplicaState(variant, replica)
+            state = ReplicaState(variant, replica, self.processes)
         else:
-            state.adopt(variant, replica)
+            state.adopt(variant, replica, self.processes)
         self._states[key] = state
         return state
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.clock import Clock
 from gateway.config.models import Timeouts
 from gateway.engines.adapter import AnswerStream, EngineAdapter, Served, Shown
+from gateway.engines.assembled import Assembled
 from gateway.engines.kept import Kept
 from gateway.engines.leg import Leg
 from gateway.engines.resumed_stream import ResumedStream
@@ -23,16 +24,19 @@ from gateway.errors import (
     StreamBroken,
     StreamStalled,
 )
+from gateway.fleet.catalog import Variant
 from gateway.fleet.state import ReplicaState
 from gateway.proxy.account import Account
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
+from gateway.proxy.gathered import Gathered, as_stream, is_gathered
 from gateway.proxy.relay import Relay
+from gateway.proxy.server_timing import server_timing
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
 from gateway.wakeup import Signal
 from gateway.wire.ask import Ask, Operation
-from gateway.wire.http import Headers
+from gateway.wire.http import Headers, UpstreamRequest
 from gateway.wire.usage import count_output
 
 _MAX_ERROR_BYTES = 256 * 1024
@@ -67,6 +71,26 @@ class Attempts:
         self._clock = clock
         self._bounds = bounds
 
+    def form(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        adapter: EngineAdapter,
+        variant: Variant,
+        account: Account,
+    ) -> tuple[Call, Ask, Client]:
+        """How an answer is fetched: as it is asked for, or as a stream that is gathered.
+
+        Where gathering came to nothing, the next try is for the whole.
+        """
+        has_failed = account.resumes or account.resume_refused is not None
+        if has_failed or not is_gathered(ask, adapter, variant):
+            return call, ask, client
+        blank = adapter.blank(ask.operation)
+        assembled = Assembled(ask.operation, blank, self._bounds.max_answer_bytes)
+        return *as_stream(call, ask), Gathered(client, call.dialect, assembled)
+
     async def run(
         self,
         call: Call,
@@ -86,12 +110,15 @@ class Attempts:
         else:
             request = adapter.prepare(leg.ask, served, call.request_id)
         waits = variant.timeouts
+        trying = account.trying
+        request = _traced(request, account.story.headers(trying))
         response = await self._upstream.send(
             state.replica.origin,
             request,
             connect_s=waits.connect_s,
             # an answer that is not streamed comes when it is complete: only `total_s` bounds it
             first_byte_s=waits.first_byte_s if ask.stream else math.inf,
+            connected=trying.connected,
         )
         try:
             if not 200 <= response.status < 300:
@@ -119,9 +146,10 @@ class Attempts:
                 account.usage, account.finish_reason = answer.usage, answer.finish_reason
                 if answer.usage is None:
                     account.output_tokens = count_output(answer.body)
+                timing = server_timing(account.story, self._clock.now_s(), stream=False)
                 client.respond(
                     200,
-                    (*head, (b"content-type", b"application/json")),
+                    (*head, (b"content-type", b"application/json"), *timing),
                     call.dialect.answer(answer.body),
                 )
         finally:
@@ -145,6 +173,14 @@ class Attempts:
             adapter.answer(ask, body, response.header, shown)  # raises what an error body says
             raise EngineFault("the engine did not stream its answer")
         over = Signal()
+        trying = account.trying
+
+        def timing() -> Headers:
+            now_s = self._clock.now_s()
+            if stream.content_events:
+                trying.first_content_s = now_s
+            return server_timing(account.story, now_s, stream=True)
+
         relay = Relay(
             client=client,
             dialect=call.dialect,
@@ -160,13 +196,19 @@ class Attempts:
             inter_token=self._metrics.route(account.route).inter_token,
             on_first=account.began,
             on_over=over.set,
+            timing=timing if account.story.shows_timing else None,
         )
 
         def pause() -> None:
+            trying.blocked()
             response.pause()
             over.nudge()
 
-        client.on_pressure(pause, response.resume)
+        def resume() -> None:
+            trying.unblocked()
+            response.resume()
+
+        client.on_pressure(pause, resume)
         if client.blocked_since_s is not None:
             response.pause()
         try:
@@ -174,11 +216,12 @@ class Attempts:
             await self._watch(relay, over, client, state.variant.timeouts)
         finally:
             account.first_content_s = account.first_content_s or relay.first_content_s
+            trying.first_content_s = relay.first_content_s
             account.usage = relay.stream.usage
             account.finish_reason = relay.stream.finish_reason
             account.output_tokens += relay.stream.content_events
         if relay.failure is not None:
-            raise _after_commit(relay.failure) if relay.is_committed else _before(relay.failure)
+            raise _after_commit(relay.failure) if relay.is_committed else unseen(relay.failure)
         client.finish()
         if not relay.has_ended:
             # the end of the body is all that is missing: worth a moment, to keep the connection
@@ -200,7 +243,9 @@ class Attempts:
             elif relay.is_committed:
                 due_s = relay.last_piece_s + waits.idle_s
                 if now_s >= due_s:
-                    raise StreamStalled("the engine stopped sending")
+                    # where only the closing [DONE] is missing, the answer is whole
+                    relay.ended(StreamStalled("the engine stopped sending"))
+                    return
             else:
                 due_s = started_s + waits.first_byte_s
                 if now_s >= due_s:
@@ -214,6 +259,14 @@ class Attempts:
             await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
 
 
+def _traced(request: UpstreamRequest, trace: Headers) -> UpstreamRequest:
+    """The request with the headers that name its trace."""
+    if not trace:
+        return request
+    headers = (*request.headers, *trace)
+    return UpstreamRequest(request.method, request.path, headers, request.body, request.fixed)
+
+
 async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> GatewayError:
     body = b""
     try:
@@ -224,8 +277,10 @@ async def _refusal(adapter: EngineAdapter, response: UpstreamResponse) -> Gatewa
     return adapter.refusal(response.status, body, response.header(b"retry-after"))
 
 
-def _before(failure: GatewayError) -> GatewayError:
-    """A stream that broke before its content is a fault that another replica may cure."""
+def unseen(failure: GatewayError) -> GatewayError:
+    """An answer that broke before its client saw any of it: another replica may cure that."""
+    if isinstance(failure, StreamStalled):
+        return EngineSilent("the engine stopped sending")
     if isinstance(failure, StreamBroken | ConnectionLost):
         return EngineFault("the engine broke off before it answered")
     return failure

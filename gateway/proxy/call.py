@@ -20,6 +20,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     received_s: float
     authorization: bytes | None = None
     traceparent: bytes | None = None
+    tracestate: bytes | None = None
     sdk_retry: bytes | None = None
     model: str | None = None
     timeout_s: float | None = None

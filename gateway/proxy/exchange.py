@@ -23,6 +23,7 @@ from gateway.errors import (
     InternalError,
     InvalidRequest,
     NoReplica,
+    Overloaded,
     RateLimited,
 )
 from gateway.fleet.catalog import Variant
@@ -30,7 +31,7 @@ from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
-from gateway.proxy.attempt import Attempts
+from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
@@ -38,6 +39,8 @@ from gateway.proxy.deadline import Deadline
 from gateway.proxy.legs import Legs
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
+from gateway.proxy.server_timing import server_timing
+from gateway.queueing.queues import Queues
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route, resolve
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -82,6 +85,14 @@ class Exchange:
         self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
         self._budgets: dict[str, RetryBudget] = {}
         self._resting = Resting()
+        self.queues = Queues(
+            fleet=fleet,
+            policies=policies,
+            resting=self._resting,
+            clock=clock,
+            rng=rng,
+            told=books.turned_away,
+        )
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -94,26 +105,38 @@ class Exchange:
     async def run(self, call: Call, client: Client) -> None:
         """Answer one call. Raises nothing but cancellation."""
         account = self._books.open(call)
+        client = self._books.recording(account, client)
         try:
             await self._answer(call, client, account)
         except GatewayError as failure:
-            _fail(client, call, account, failure)
+            self._fail(client, call, account, failure)
         except asyncio.CancelledError:
             left = ClientGone("the client left") if client.is_gone else Draining("shutting down")
-            _fail(client, call, account, left)
+            self._fail(client, call, account, left)
             raise
         except Exception as bug:  # noqa: BLE001  # the outermost edge of a request: nothing may escape
-            _fail(client, call, account, _bug(call, bug))
+            self._fail(client, call, account, _bug(call, bug))
         finally:
             account.close()
+
+    def _fail(self, client: Client, call: Call, account: Account, failure: GatewayError) -> None:
+        if client.is_finished:
+            return  # what befalls us after a whole answer is no failure of it
+        account.failure = failure
+        reservation = account.reservation
+        headers = () if reservation is None else reservation.headers
+        timing = server_timing(account.story, self._clock.now_s(), stream=account.stream)
+        tell(client, call, failure, (*headers, *timing))
 
     async def _answer(self, call: Call, client: Client, account: Account) -> None:
         if self.is_draining:
             raise Draining("this gateway is shutting down, try again", retry_after_s=1.0)
         caller = self.fleet.catalog.keys.caller(call.authorization)
         account.caller = caller.name
+        account.story.shows_timing = caller.plan.shows_timing
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
+        account.story.ask = ask
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         account.prefix = self._prefix(call, ask, route)
         with Deadline(_allowed_s(call, route[0]), self.loop):
@@ -129,43 +152,111 @@ class Exchange:
         account: Account,
     ) -> None:
         tried: list[ReplicaState] = []
+        passed: list[Variant] = []
         failure: GatewayError | None = None
         while True:
             try:
-                state = await self._reserved(ask, caller, route, tried, account)
-            except RateLimited as limited:
-                raise failure or limited from limited
-            if state is None:
-                raise failure or NoReplica("no replica can take this call now")
+                lease = await self._place(call, ask, caller, route, tried, passed, account)
+            except (NoReplica, Overloaded, RateLimited) as none:
+                raise failure or none from none
+            state = lease.state
             if failure is None:
                 self._budget(route[0].model).count_request(call.received_s)
-            failure = await self._failure_on(call, ask, route, state, tried, client, account)
+            adapter = self._engines[state.variant.engine]
+            form = self._attempts.form(call, ask, client, adapter, state.variant, account)
+            failure = await self._failure_on(*form, route, lease, tried, account)
+            if failure is not None:
+                failure = await self._failure_beyond(*form, state, account, failure)
             if failure is None:
                 return
-            self._books.failed_attempt(account, failure)
-            self._resting.failed(state, failure, self._clock.now_s())
-            if account.first_content_s is not None:
-                await self._legs.go_on(call, ask, state, client, account, failure)
-                return
             tried.append(state)
-            if client.is_gone or self._pick(ask, route, tried, (), account.prefix) is None:
+            if client.is_gone or self._pick(ask, route, tried, passed, account.prefix) is None:
                 raise failure
             wait_s = self._wait_before_retry_s(call, route[0], account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)
 
+    async def _place(
+        self,
+        call: Call,
+        ask: Ask,
+        caller: Caller,
+        route: Route,
+        tried: list[ReplicaState],
+        passed: list[Variant],
+        account: Account,
+    ) -> Lease:
+        """A place on a replica that was not tried. Raises why there is none.
+
+        Where all of a variant are busy the call waits for one of them; where it must not, the
+        variant is `passed` over.
+        """
+        while True:
+            state = await self._reserved(ask, caller, route, tried, passed, account)
+            if state is None:
+                raise NoReplica("no replica can take this call now")
+            if state.in_flight < state.most:
+                return Lease(state, account.prefix)
+            try:
+                lease = await self._waited(call, ask, caller, route, state, tried, account)
+            except Overloaded:
+                passed.append(state.variant)
+                if self._pick(ask, route, tried, passed, account.prefix) is None:
+                    raise
+            else:
+                if lease is not None:
+                    return lease
+
+    async def _waited(
+        self,
+        call: Call,
+        ask: Ask,
+        caller: Caller,
+        route: Route,
+        state: ReplicaState,
+        tried: list[ReplicaState],
+        account: Account,
+    ) -> Lease | None:
+        """A place on a replica of this variant, of which all are busy. Raises Overloaded.
+
+        None: the call must look for a replica again.
+        """
+        variant = state.variant
+        began_s = self._clock.now_s()
+        try:
+            place = await self.queues.wait(
+                variant,
+                caller,
+                ask,
+                account.prefix,
+                waited_s=account.queued_s,
+                left_s=call.received_s + _allowed_s(call, route[0]) - began_s,
+                tried=tried,
+                ticket=account.ticket,
+            )
+        finally:
+            account.queued_s += self._clock.now_s() - began_s
+            if not account.attempts:
+                account.story.queue_s = account.queued_s
+        account.ticket = place.ticket
+        if place.lease is not None:
+            self._books.waited(account, variant, caller.plan.priority)
+        return place.lease
+
     async def _failure_on(
         self,
         call: Call,
         ask: Ask,
-        route: Route,
-        state: ReplicaState,
-        tried: list[ReplicaState],
         client: Client,
+        route: Route,
+        lease: Lease,
+        tried: list[ReplicaState],
         account: Account,
     ) -> GatewayError | None:
         """How a try on this replica failed; None: it brought the answer."""
-        lease = Lease(state, account.prefix)
+        state = lease.state
+        if state.target.gradient is not None:
+            lease.since_s = self._clock.now_s()
         account.attempt(lease)
         try:
             if state.variant.hedging is None:
@@ -180,6 +271,31 @@ class Exchange:
             return None
         finally:
             account.release()
+
+    async def _failure_beyond(
+        self,
+        call: Call,
+        ask: Ask,
+        client: Client,
+        state: ReplicaState,
+        account: Account,
+        failure: GatewayError,
+    ) -> GatewayError | None:
+        """What a failure of a try comes to; None: others went on with the answer it had begun.
+
+        Raises it where the client has seen the beginning, and the rest cannot be had.
+        """
+        self._books.failed_attempt(account, failure)
+        self._resting.failed(state, failure, self._clock.now_s())
+        if account.first_content_s is None:
+            return failure
+        broke = await self._legs.go_on(call, ask, client, state, account, failure)
+        if broke is not None:
+            if account.stream:
+                raise broke
+            account.begin_again()
+            return unseen(broke)
+        return None
 
     def _wait_before_retry_s(
         self, call: Call, first: Variant, account: Account, failure: GatewayError
@@ -207,7 +323,7 @@ class Exchange:
     def _rival(
         self, model: str, first: ReplicaState, tried: list[ReplicaState], prefix: Prefix
     ) -> ReplicaState | None:
-        """Another ready replica of the same variant, which has now been tried, too.
+        """Another ready replica of the same variant with room, which has now been tried, too.
 
         None where the budget for retries has no room, or nobody is free.
         """
@@ -216,7 +332,8 @@ class Exchange:
         now_s = self._clock.now_s()
         variant = first.variant
         shunned = (first, *tried, *self._resting.at(now_s))
-        states = self.fleet.candidates(variant, shunned, only_usable=True)
+        ready = self.fleet.candidates(variant, shunned, only_usable=True)
+        states = [state for state in ready if state.in_flight < state.most]
         if not states or not budget.has_room(
             now_s, ratio=rules.budget_ratio, floor=rules.budget_floor
         ):
@@ -238,15 +355,17 @@ class Exchange:
         caller: Caller,
         route: Collection[Variant],
         tried: Collection[ReplicaState],
+        passed: Collection[Variant],
         account: Account,
     ) -> ReplicaState | None:
         """A replica whose limits have room for this call, and have been charged with it.
 
         A variant whose own limits are reached is passed over like one without replicas; the
         caller's own hold everywhere. Who is free may change while limits are asked, so a
-        replica is picked afterwards. Raises RateLimited, or LimiterDown.
+        replica is picked afterwards. `passed`: variants that are passed over as well. Raises
+        RateLimited, or LimiterDown.
         """
-        full: list[Variant] = []
+        full = list(passed)
         if account.reservation is None and len(route) == 1:  # there is no choice to make before
             (only,) = route
             account.reservation = await self._limiter.reserve(caller, only, ask)
@@ -275,7 +394,10 @@ class Exchange:
         full: Collection[Variant],
         prefix: Prefix,
     ) -> ReplicaState | None:
-        """A replica of the first variant that has one left; ready ones anywhere come first."""
+        """A replica of the first variant that has one left; ready ones anywhere come first.
+
+        One with room, if any of the variant has room.
+        """
         is_possible = False
         rounds: _Rounds = ((tried, True), (tried, False))
         if self._resting.until_s:
@@ -288,7 +410,12 @@ class Exchange:
                 if variant in full:
                     continue
                 if states := self.fleet.candidates(variant, shunned, only_usable=only_usable):
-                    return self._policies[variant.policy].pick(states, prefix, self._rng)
+                    policy = self._policies[variant.policy]
+                    state = policy.pick(states, prefix, self._rng)
+                    if state.in_flight >= state.most:
+                        roomy = [one for one in states if one.in_flight < one.most]
+                        return policy.pick(roomy, prefix, self._rng) if roomy else state
+                    return state
         if not is_possible:
             raise InvalidRequest(f"this model does not support {ask.operation.value}")
         return None
@@ -315,13 +442,6 @@ def _allowed_s(call: Call, first: Variant) -> float:
     """How long the whole call may take: what its model allows, or less if the client says so."""
     total_s = first.timeouts.total_s
     return total_s if call.timeout_s is None else min(total_s, call.timeout_s)
-
-
-def _fail(client: Client, call: Call, account: Account, failure: GatewayError) -> None:
-    if not client.is_finished:  # what befalls us after a whole answer is no failure of it
-        account.failure = failure
-        reservation = account.reservation
-        tell(client, call, failure, () if reservation is None else reservation.headers)
 
 
 def tell(client: Client, call: Call, failure: GatewayError, headers: Headers = ()) -> None:

@@ -1,7 +1,6 @@
 """Go on with a broken stream on other replicas of the same variant.
 
-The client's answer has begun, so whatever is done here it must see as one stream. The failure
-that broke it is raised again when there is no way on.
+The client's answer has begun, so whatever is done here it must see as one stream.
 """
 
 import random
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from gateway.engines.adapter import EngineAdapter
 from gateway.engines.kept import Kept, Why
+from gateway.engines.kept_usage import usage_so_far
 from gateway.engines.leg import Leg
-from gateway.engines.resumed_stream import closing, usage_so_far
+from gateway.engines.resumed_stream import closing
 from gateway.errors import EngineRefused, GatewayError
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.proxy.account import Account, Bookkeeper
@@ -20,6 +20,7 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.relay import event_by_event
 from gateway.proxy.resume import decide, is_the_engines
+from gateway.proxy.story import RESUME
 from gateway.routing.policy import RoutingPolicy
 from gateway.wire.ask import Ask
 from gateway.wire.prefix import Prefix
@@ -52,19 +53,22 @@ class Legs:
         self,
         call: Call,
         ask: Ask,
-        broken: ReplicaState,
         client: Client,
+        broken: ReplicaState,
         account: Account,
         failure: GatewayError,
-    ) -> None:
-        """Bring the rest of the answer to the client. Raises `failure` when that cannot be."""
+    ) -> GatewayError | None:
+        """Bring the rest of the answer to the client; gives the failure when that cannot be.
+
+        Raises what another engine could not do better.
+        """
         adapter = self._engines[broken.variant.engine]
         kept = account.kept
         if client.is_gone:
-            raise failure
+            return failure
         if kept is None:
             self._refused(account, _hindrance(ask, adapter, broken))
-            raise failure
+            return failure
         tried = [broken]
         avoided: list[Way] = []
         while not client.is_gone:
@@ -74,21 +78,21 @@ class Legs:
                 break
             if leg.remaining == 0:
                 self._close(call, ask, client, account, kept)
-                return
+                return None
             state = self._pick(tried, account.prefix)
             if state is None:
                 self._refused(account, Why.NO_REPLICA)
                 break
             broke = await self._broke(call, ask, leg, state, client, account)
             if broke is None:
-                return
+                return None
             if kept.diverged or isinstance(broke, EngineRefused):
                 avoided.append(leg.way)  # the replica is well, and may understand another way
             elif is_the_engines(broke):
                 tried.append(state)
             else:
                 raise broke
-        raise failure
+        return failure
 
     async def _broke(
         self,
@@ -101,7 +105,7 @@ class Legs:
     ) -> GatewayError | None:
         """How this leg broke; None: it brought the answer to its end."""
         account.resumes += 1
-        account.attempt(Lease(state, account.prefix))
+        account.attempt(Lease(state, account.prefix), RESUME)
         try:
             adapter = self._engines[state.variant.engine]
             await self._attempts.run(call, ask, adapter, state, client, account, leg)

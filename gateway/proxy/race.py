@@ -20,6 +20,7 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.hedge import Pace, is_short
 from gateway.proxy.held_answer import HeldAnswer
+from gateway.proxy.story import HEDGE, Try
 from gateway.wire.ask import Ask
 
 # another replica to try as well; None: there is none, or it may not be asked
@@ -29,12 +30,15 @@ Rival = Callable[[], ReplicaState | None]
 class Entrant:
     """One of the tries. It is over when it has an answer or a failure."""
 
-    def __init__(self, call: Call, lease: Lease, client: Client, account: Account) -> None:
+    def __init__(
+        self, call: Call, lease: Lease, client: Client, account: Account, trying: Try
+    ) -> None:
         self.lease = lease
         self.scope = anyio.CancelScope()
         self.answer = HeldAnswer(client)
         self.failure: GatewayError | None = None
-        self.account = Account(call, _settle_nothing)
+        self.account = Account(call, _settle_nothing, account.story)
+        self.account.trying = trying
         self.account.reservation = account.reservation
         self.account.route = route_of(lease.state)
         self.account.tried = lease
@@ -108,7 +112,7 @@ class Hedged:
         late_s: float,
     ) -> None:
         """Raises the failure of the first, where no try has an answer."""
-        first = Entrant(call, lease, client, account)
+        first = Entrant(call, lease, client, account, account.trying)
         second: Entrant | None = None
         over = anyio.Event()
         running = 0
@@ -130,7 +134,9 @@ class Hedged:
                 await over.wait()
             other = None if over.is_set() else rival()
             if other is not None:
-                second = Entrant(call, Lease(other, account.prefix), client, account)
+                begun = account.story.begin(other, HEDGE)
+                lease = Lease(other, account.prefix)
+                second = Entrant(call, lease, client, account, begun)
                 try:
                     tasks.start_soon(run, second)
                     await over.wait()

@@ -15,7 +15,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.dialect import Dialect
 from gateway.telemetry.instruments import Distribution
 from gateway.wire.http import Headers
-from gateway.wire.sse import EventSplitter, EventTooLarge
+from gateway.wire.sse import EventSplitter, EventTooLarge, is_keep_alive
 
 HEARTBEAT = b": ping\n\n"
 
@@ -24,7 +24,8 @@ class Relay:
     """One streamed answer of one engine on its way to the client; a `BodySink`.
 
     `failure` says why the answer broke; it is complete when `is_over` and there is none.
-    `on_over` is called once, when nothing more will be relayed.
+    `on_over` is called once, when nothing more will be relayed. `last_piece_s` is when the engine
+    last said something, keep-alive comments excepted.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Relay:
         inter_token: Distribution,
         on_first: Callable[[], None],
         on_over: Callable[[], None],
+        timing: Callable[[], Headers] | None = None,
     ) -> None:
+        """`timing`: headers that are known when the answer begins."""
         self.stream = stream
         self.failure: GatewayError | None = None
         self.is_over = False
@@ -50,6 +53,7 @@ class Relay:
         self._client = client
         self._show = None if dialect.is_verbatim else event_by_event(dialect.event)
         self._head = head
+        self._timing = timing
         self._is_held = True
         self._held = b""
         self._max_held_bytes = max_event_bytes
@@ -80,7 +84,9 @@ class Relay:
                 self.last_write_s = now_s
         if stream.content_events != counted:
             self._count(stream.content_events - counted, now_s)
-        self.last_piece_s = now_s
+            self.last_piece_s = now_s
+        elif not is_keep_alive(piece):  # an engine may go on with those when it is dead inside
+            self.last_piece_s = now_s
         if stream.failure is not None:
             self._over(stream.failure)
         elif stream.is_complete:
@@ -98,6 +104,8 @@ class Relay:
                     out = self._show(out)
                 if out is not None:
                     shown = shown + out if shown else out
+                if self.stream.is_complete:
+                    break  # whatever an engine says after its end, the client's has come
         except EventTooLarge:
             self.stream.failure = StreamBroken("the engine sent an event that is too large")
         return shown
@@ -137,7 +145,8 @@ class Relay:
 
     def _start(self) -> None:
         if not self._client.has_started:
-            self._client.start(200, self._head)
+            more = () if self._timing is None else self._timing()
+            self._client.start(200, (*self._head, *more))
 
     def _write(self, shown: bytes) -> None:
         self._start()

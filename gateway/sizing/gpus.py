@@ -152,15 +152,25 @@ def find_gpu(name: str, memory_gib: float | None = None) -> Gpu:
     One that is not in the table needs its memory, and is taken for a recent one without NVLink.
     Raises PlanInvalid.
     """
-    plain = _plain(name)
-    found = _BY_NAME.get(plain) or _BY_NAME.get(plain + "b")  # 40G is 40 GB
+    found = _known(name)
     if found is not None:
         return found if memory_gib is None else replace(found, memory_gib=memory_gib)
     if memory_gib is not None:
         return Gpu(name, memory_gib, 0, (9, 0), 0, 132, False, "--gpu-memory-gib; all else assumed")
-    near = difflib.get_close_matches(plain, _BY_NAME, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(_plain(name), _BY_NAME, n=1, cutoff=0.5)
     hint = "".join(f", did you mean {_BY_NAME[one].name}?" for one in near)
     known = ", ".join(gpu.name for gpu in GPUS)
     raise PlanInvalid(
         f'GPU "{name}" is not known{hint}; known: {known}; for another give --gpu-memory-gib'
     )
+
+
+def is_same_gpu(wanted: str, found: str) -> bool:
+    """Whether a name that was asked for and one that a driver tells mean the same GPU."""
+    known = _known(found)
+    return _known(wanted) is known if known is not None else _plain(wanted) == _plain(found)
+
+
+def _known(name: str) -> Gpu | None:
+    plain = _plain(name)
+    return _BY_NAME.get(plain) or _BY_NAME.get(plain + "b")  # 40G is 40 GB

@@ -151,6 +151,20 @@ class Instruments:
         for level in self._levels:
             self._cells.set_levels(level.name, level.read())
 
+    def totals(self, family: Family[Cell]) -> dict[Labels, list[float]]:
+        """A copy of what this process and its siblings have counted, by label values.
+
+        One number of a counter; the buckets of a histogram, not cumulated, and then the sum.
+        """
+        size = len(family.bounds) + 2 if family.bounds else 1
+        return {
+            labels: list(values) for labels, values in self._cells.totals(family.name, size).items()
+        }
+
+    def level_sums(self, name: str) -> dict[Labels, float]:
+        """A level as it is now, over all workers; zeros are left out."""
+        return dict(self._cells.levels(name))
+
     def collect(self) -> Iterator[Metric]:
         for counter in self._counters:
             counted = CounterMetricFamily(counter.name, counter.text, labels=counter.labels)

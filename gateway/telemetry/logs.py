@@ -65,14 +65,17 @@ class RequestLog:
         self._encode = msgspec.json.Encoder().encode
         self._lines = bytearray()
 
-    def write(self, line: RequestLine) -> None:
+    def write(self, line: RequestLine) -> bytes:
+        """The line as it is written, without its end."""
         is_first = not self._lines
-        self._lines += self._encode(line)
+        encoded = self._encode(line)
+        self._lines += encoded
         self._lines += b"\n"
         if self.loop is None:
             self.flush()
         elif is_first:
             self.loop.call_soon(self.flush)
+        return encoded
 
     def flush(self) -> None:
         """Write what is waiting."""

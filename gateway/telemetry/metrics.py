@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.telemetry.cells import Cells, Labels, Readings
+from gateway.telemetry.counted import Counted
 from gateway.telemetry.instruments import Count, Distribution, Instruments
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,8 +33,25 @@ _DURATION_S = (
     40.96,
     81.92,
 )
-_TTFT_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-_ITL_S = (
+TTFT_S: Final = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+)
+INTER_TOKEN_S: Final = (
     0.001,
     0.0025,
     0.005,
@@ -55,6 +73,7 @@ _ITL_S = (
     1,
     2.5,
 )
+_WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 _STORE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1)
 _RATIO = (0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8)
 
@@ -131,6 +150,19 @@ class Metrics:
             "Streams that broke after content: the way they went on, or why they did not.",
             (*ROUTE, "outcome"),
         )
+        self.queue_refusals = new.counter(
+            "gateway_queue_refusals",
+            "Calls refused because every replica was busy: the queue was `full`, the wait would "
+            "have been too `long`, the longest wait was `over`, or a caller with fewer waiting "
+            "calls took the place (`displaced`).",
+            ("model", "variant", "priority", "reason"),
+        )
+        self.queue_wait = new.histogram(
+            "gateway_queue_wait_seconds",
+            "How long calls waited in the gateway for a replica, those that got one.",
+            ("model", "variant", "priority"),
+            _WAIT_S,
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",
@@ -141,13 +173,13 @@ class Metrics:
             "gen_ai_server_time_to_first_token_seconds",
             "From the call's arrival to the first content, streamed calls only.",
             ROUTE,
-            _TTFT_S,
+            TTFT_S,
         )
         self._inter_token = new.histogram(
             "gateway_inter_token_latency_seconds",
             "Between two events with content of one stream.",
             ROUTE,
-            _ITL_S,
+            INTER_TOKEN_S,
         )
         self._tokens = new.counter(
             "gateway_tokens",
@@ -179,6 +211,12 @@ class Metrics:
         self.settlements_dropped = new.counter(
             "gateway_limit_settlements_dropped",
             "Settlements given up because too many were waiting for Redis; their tokens stay held.",
+        )
+        self.spans = new.counter(
+            "gateway_trace_spans",
+            "Spans that were kept: the collector took them (`sent`) or not (`failed`), or too many "
+            "were waiting for it (`dropped`).",
+            ("result",),
         )
         self._estimates = new.histogram(
             "gateway_token_estimate_ratio",
@@ -230,6 +268,21 @@ class Metrics:
     def level(self, name: str, text: str, labels: Labels, read: Callable[[], Readings]) -> None:
         """Show a value that another part keeps, and of which every worker has its share."""
         self._instruments.level(name, text, labels, read)
+
+    def counted(self) -> Counted:
+        """What was counted of calls until now, over all workers."""
+        totals = self._instruments.totals
+        return Counted(
+            requests={labels: count for labels, (count,) in totals(self.requests).items()},
+            tokens={labels: count for labels, (count,) in totals(self._tokens).items()},
+            ttft=totals(self._ttft),
+            inter_token=totals(self._inter_token),
+        )
+
+    def level_sums(self, name: str) -> dict[Labels, float]:
+        """A level as it is now, over all workers; zeros are left out."""
+        self.tell_levels()
+        return self._instruments.level_sums(name)
 
     def tell_levels(self) -> None:
         """Let sibling workers know our share; every `LEVELS_EVERY_S` while we live."""

@@ -35,3 +35,4 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     hedge: str | None = None
     resumes: int | None = None
     resume_refused: str | None = None
+    queue_ms: float | None = None

@@ -15,6 +15,8 @@ _END_OF_EVENT = re.compile(rb"(?:\r\n|\n)(?:\r\n|\n|\r(?=[^\n]))|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+_KEEP_ALIVE = re.compile(rb"(?::[^\r\n]*|[\r\n])*")
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -84,6 +86,11 @@ class EventSplitter:
             return at if at < 0 else at + 2
         match = _END_OF_EVENT.search(self._carry, start)
         return match.end() if match else -1
+
+
+def is_keep_alive(piece: bytes) -> bool:
+    """Whether all that these bytes say is comments and blank lines."""
+    return _KEEP_ALIVE.fullmatch(piece) is not None
 
 
 def event_data(event: bytes) -> bytes | None:

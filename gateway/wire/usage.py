@@ -2,6 +2,8 @@
 
 import msgspec
 
+from gateway.wire.unreadable import UNREADABLE
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call. `cached_tokens`: the part of the prompt that was in the KV cache."""
@@ -47,7 +49,7 @@ def read_usage(raw: msgspec.Raw | bytes) -> Usage | None:
     """None when the engine gave no usage, or counts that cannot be true."""
     try:
         given = _reported.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if given is None:
         return None
@@ -69,7 +71,7 @@ def count_output(body: bytes) -> int:
     """About how many tokens a whole answer has, for an engine that does not say."""
     try:
         answer = _answer.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return 0
     texts = [answer.generated_text]
     for choice in answer.choices:

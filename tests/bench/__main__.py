@@ -24,10 +24,12 @@ from rich.console import Console
 from tests.bench.candidates import (
     Candidate,
     also,
+    collector,
     compiled,
     limited,
     redis_server,
     sluicegate,
+    traced,
     vllm_router,
 )
 from tests.bench.processes import BenchFailed, Cores, allow_open_files, cores
@@ -68,6 +70,9 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--limits", action="store_true", help="measure also with limits, in memory and in Redis"
+    )
+    parser.add_argument(
+        "--traces", action="store_true", help="measure also with traces, sampled and not"
     )
     parser.add_argument(
         "--row",
@@ -119,6 +124,9 @@ def _measure_all(chosen: argparse.Namespace, apart: Cores, rows: list[Row]) -> N
         if chosen.limits:
             port = stack.enter_context(redis_server(apart.work))
             candidates += limited(port, chosen.compiled)
+        if chosen.traces:
+            port = stack.enter_context(collector(apart.work))
+            candidates += traced(port, chosen.compiled)
         for _ in range(chosen.repeat):
             for name in chosen.row or RowName:
                 for row in measure(name, candidates, apart, sizes):

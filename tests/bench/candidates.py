@@ -65,6 +65,7 @@ def sluicegate(
     path: Path | None = CHECKOUT,
     limits: Mapping[str, object] | None = None,
     plan: Mapping[str, object] = MappingProxyType(_LIMITS),
+    telemetry: Mapping[str, object] = MappingProxyType({}),
 ) -> Candidate:
     """The gateway that `python` has: with `path`, the one of this checkout.
 
@@ -76,6 +77,7 @@ def sluicegate(
         "plans": [{"name": "default", **({} if limits is None else plan)}],
         "keys": [{"name": "bench", "secret": {"value": "{key}"}}],
         "limits": limits or {},
+        "telemetry": dict(telemetry),
     }
     serve = ("-m", "gateway", "serve", "--config", "{folder}/gateway.yaml")
     listen = ("--host", "127.0.0.1", "--port", "{port}")
@@ -99,6 +101,31 @@ def limited(redis_port: int, compiled_python: str | None) -> Iterator[Candidate]
     if compiled_python is not None:
         yield compiled(compiled_python, "compiled, memory", {"store": "memory"})
         yield compiled(compiled_python, "compiled, Redis", redis)
+
+
+def traced(collector_port: int, compiled_python: str | None) -> Iterator[Candidate]:
+    """Remembering no calls, and tracing: none of them, and all of them."""
+    url = {"otlp_endpoint": f"http://127.0.0.1:{collector_port}"}
+    kinds: tuple[tuple[str, dict[str, object]], ...] = (
+        ("no stories kept", {"recent_requests": 0}),
+        ("traced, unsampled", url | {"sample_ratio": 0}),
+        ("traced, sampled", url | {"sample_ratio": 1}),
+    )
+    for name, telemetry in kinds:
+        yield sluicegate(name, telemetry=telemetry)
+        if compiled_python is not None:
+            python = str(Path(compiled_python).absolute())
+            yield sluicegate(f"compiled, {name}", python, None, telemetry=telemetry)
+
+
+@contextmanager
+def collector(on: frozenset[int]) -> Iterator[int]:
+    """The port of a collector of traces that shares the cores of engine and load."""
+    port = free_port()
+    with TemporaryDirectory(prefix="bench-") as name:
+        command = [sys.executable, "-m", "tests.bench.collector", str(port)]
+        with started(command, on, Path(name) / "log", cwd=CHECKOUT):
+            yield port
 
 
 def also(name: str, port: str, command: str) -> Candidate:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from prometheus_client.core import Metric
 from pydantic import BaseModel, TypeAdapter
@@ -29,7 +29,7 @@ from gateway.errors import GatewayError
 from gateway.fleet.health import Condition, Reason
 from gateway.routing import POLICIES
 from gateway.telemetry import fields
-from tests.docs import sizing
+from tests.docs import faults, sizing
 from tests.docs.words import ADVICE, CONDITIONS, EVENTS, FIELDS, REASONS
 from tests.support.configs import a_document
 
@@ -130,7 +130,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     match field.default:
-        case None | ():
+        case None | () | {}:
             return "none"
         case BaseModel():
             return "see below"
@@ -155,6 +155,8 @@ def _inner(kind: object) -> type[Section] | None:
 
 def _type(field: FieldInfo) -> str:
     inner = _inner(field.annotation)
+    if inner is Secret and get_origin(field.annotation) is dict:
+        return "mapping of names to [secrets](#secrets)"
     if inner is Secret:
         return "[secret](#secrets)"
     if inner is not None:
@@ -167,6 +169,8 @@ def _words(schema: Mapping[str, Any]) -> str:
     match schema:
         case {"anyOf": [*choices]}:
             return " or ".join(_words(c) for c in choices if c != {"type": "null"})
+        case {"const": value}:
+            return _code(value)
         case {"enum": [*values]}:
             return ", ".join(map(_code, values))
         case {"type": "array", "items": items}:
@@ -175,10 +179,10 @@ def _words(schema: Mapping[str, Any]) -> str:
             return "yes or no"
         case {"type": "integer" | "number" as kind}:
             return f"{'whole number' if kind == 'integer' else 'number'}{_bounds(schema)}"
-        case {"format": "path"}:
-            return "path"
+        case {"type": "object"}:
+            return "Kubernetes' own"
         case {"type": "string"}:
-            return "text"
+            return "path" if schema.get("format") == "path" else "text"
         case _:
             raise ValueError(f"no words for {schema}")
 
@@ -337,6 +341,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "log-fields": log_fields,
     "conditions": conditions,
     "reasons": reasons,
+    "faults-engines": lambda: _table(*faults.engines()),
+    "faults-clients": lambda: _table(*faults.clients()),
+    "faults-redis": lambda: _table(*faults.stores()),
+    "faults-processes": lambda: _table(*faults.processes()),
     "gpus": lambda: _table(*sizing.gpus()),
     "levers": lambda: _table(*sizing.levers()),
     "measured": lambda: _table(*sizing.measured()),

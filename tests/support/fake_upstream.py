@@ -66,12 +66,20 @@ class FakeUpstream:
         self._script = list(script)
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> FakeResponse:
         self.sent.append((origin, request))
         self.waits.append((connect_s, first_byte_s))
         self.checkpoint("send")
         await anyio.lowlevel.checkpoint()
+        if connected is not None:
+            connected()
         told = self._script.pop(0)
         if isinstance(told, Exception):
             raise told

@@ -25,6 +25,9 @@ from gateway.simulator.server import Request, Wire
 from gateway.wire.http import Origin, UpstreamRequest
 from tests.support.fake_clock import FakeClock
 
+# after how many bytes; or who finds that out, from the whole answer
+Cut = int | Callable[[bytes], int]
+
 
 class _Tape(Wire):
     """Keeps an answer instead of sending it."""
@@ -73,6 +76,9 @@ class _Answer:
         return self._tape.kind if name == b"content-type" else None
 
     async def read(self, limit_bytes: int) -> bytes:
+        if self._cut is not None:
+            self._on_cut()
+            raise ConnectionLost("cut")
         return self._tape.body
 
     def deliver(self, sink: BodySink) -> None:
@@ -101,7 +107,7 @@ class InProcess:
         self.options = replace(
             options, inter_token_s=0.0, inter_token_s_per_running=0.0, prefill_s_per_token=0.0
         )
-        self.cuts: list[int] = []
+        self.cuts: list[Cut] = []
         self.pieces: random.Random | None = None
         # a field that is as if it were not there; requests with one of these are refused
         self.ignores = ""
@@ -112,7 +118,13 @@ class InProcess:
         self._tapes: dict[tuple[str, bytes], _Tape] = {}
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> _Answer:
         self.sent.append(json.loads(request.body))
         if len(self.sent) == self.hangs:
@@ -126,7 +138,9 @@ class InProcess:
         if key not in self._tapes:
             self._tapes[key] = await _recorded(self.options, request)
         self._last = self._tapes[key]
-        return _Answer(self._tapes[key], cut, self.pieces, self.on_cut)
+        if callable(cut):
+            cut = cut(self._last.body)
+        return _Answer(self._last, cut, self.pieces, self.on_cut)
 
     def whole(self) -> bytes:
         """The last answer, as it would have been uncut."""

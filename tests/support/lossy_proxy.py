@@ -25,9 +25,11 @@ class LossyProxy:
         self.port = 0
         self.replies = Replies.PASS
         self.delay_s = 0.0
+        self.passed = bytearray()
         self.lost = 0
         self.connections = 0
         self._target_port = target_port
+        self._cut_after: int | None = None
         self._open: set[ByteStream] = set()
         self._may_pass = anyio.Event()
         self._may_pass.set()
@@ -41,6 +43,11 @@ class LossyProxy:
         """What is kept stays where it is."""
         self._may_pass = anyio.Event()
         self._may_pass.set()
+
+    def cut_after(self, size_bytes: int) -> None:
+        """Let so much of the next stream of events pass, then close its connection; once."""
+        self.passed.clear()
+        self._cut_after = size_bytes
 
     async def cut(self) -> None:
         """Close every connection that there is."""
@@ -78,12 +85,18 @@ class LossyProxy:
                 return
 
     async def _bring_replies(self, server: ByteStream, client: ByteStream) -> None:
+        is_stream = False
         while True:
             try:
                 piece = await server.receive(_PIECE)
+                is_stream = is_stream or b"text/event-stream" in piece
                 if self.replies is Replies.PASS:
-                    await client.send(piece)
-                    continue
+                    await client.send(self._passing(piece) if is_stream else piece)
+                    if self._cut_after != 0:
+                        continue
+                    self._cut_after = None
+                    await client.aclose()
+                    return
             except _ENDS:
                 await anyio.aclose_forcefully(client)
                 return
@@ -91,6 +104,13 @@ class LossyProxy:
             if self.replies is Replies.CUT:
                 await anyio.aclose_forcefully(client)
                 return
+
+    def _passing(self, piece: bytes) -> bytes:
+        if self._cut_after is not None:
+            piece = piece[: self._cut_after]
+            self._cut_after -= len(piece)
+        self.passed += piece
+        return piece
 
 
 _ENDS = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError)

@@ -135,7 +135,9 @@ def start_vllm(
         "VLLM_CACHE_ROOT": str(engines_folder() / "cache" / "vllm"),
         "HF_HUB_OFFLINE": "1",
     }
-    return _start("vllm", port, names[0], command, model_dir.parent, environment, VLLM_READY_S)
+    return start_engine(
+        "vllm", port, names[0], command, model_dir.parent, environment, VLLM_READY_S
+    )
 
 
 def start_llama_server(
@@ -148,7 +150,9 @@ def start_llama_server(
         *("--ctx-size", "16384", "--parallel", "2", "--threads", "1", "--metrics", "--slots"),
         *extra_args,
     ]
-    return _start("llamacpp", port, served_name, command, gguf.parent, {}, LLAMA_SERVER_READY_S)
+    return start_engine(
+        "llamacpp", port, served_name, command, gguf.parent, {}, LLAMA_SERVER_READY_S
+    )
 
 
 @contextmanager
@@ -165,7 +169,7 @@ def running(*engines: RealEngine) -> Iterator[tuple[RealEngine, ...]]:
             engine.stop()
 
 
-def _start(
+def start_engine(
     kind: str,
     port: int,
     served_name: str,
@@ -174,6 +178,7 @@ def _start(
     environment: Mapping[str, str],
     ready_limit_s: float,
 ) -> RealEngine:
+    """The engine that this command starts in `folder`, with `environment` beside our own."""
     log = engines_folder() / "logs" / f"{kind}-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:

@@ -106,12 +106,13 @@ class Peer:
 class ScriptedServer:
     """Listens on a loopback port of its own."""
 
-    def __init__(self, scripts: tuple[Script, ...]) -> None:
+    def __init__(self, scripts: tuple[Script, ...], patience_s: float = _PATIENCE_S) -> None:
         self.peers: list[Peer] = []
         self.requests: list[Received] = []
         self.failures: list[BaseException] = []
         self.open_connections = 0
         self._scripts = scripts
+        self._patience_s = patience_s
         self._playing: set[anyio.CancelScope] = set()
         self._has_closed = asyncio.Event()
 
@@ -136,7 +137,7 @@ class ScriptedServer:
         script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
         self.peers.append(peer)
         self.open_connections += 1
-        playing = anyio.move_on_after(_PATIENCE_S)
+        playing = anyio.move_on_after(self._patience_s)
         self._playing.add(playing)
         try:
             with playing:
@@ -175,9 +176,13 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     ca_file: Path | None = None,
     listener: socket.socket | None = None,
+    patience_s: float = _PATIENCE_S,
 ) -> AsyncIterator[Served]:
-    """Play scripts until left; what a script did wrong is raised then."""
-    server = ScriptedServer(scripts)
+    """Play scripts until left; what a script did wrong is raised then.
+
+    `patience_s`: how long a connection may last.
+    """
+    server = ScriptedServer(scripts, patience_s)
     listener = listener or socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     listening = await asyncio.start_server(server.accept, sock=listener, ssl=tls, limit=2**20)

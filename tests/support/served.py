@@ -39,6 +39,13 @@ def a_file(folder: Path, *urls: str, name: str = "m", **more: Any) -> Path:
     return file
 
 
+def port_of(child: Child) -> int:
+    """Where a gateway says that it listens."""
+    found = re.search(r"http://localhost:(\d+)/v1 ", child.said)
+    assert found, child.said
+    return int(found[1])
+
+
 class Served:
     """A gateway that serves from a process of its own."""
 
@@ -46,9 +53,7 @@ class Served:
         self.child = child
         self.engine = engine
         self.file = file
-        found = re.search(r"http://localhost:(\d+)/v1 ", child.said)
-        assert found, child.said
-        self.port = int(found[1])
+        self.port = port_of(child)
         self.url = f"http://127.0.0.1:{self.port}"
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from gateway.api.readiness import Readiness
 from gateway.config import watch
 from gateway.config.document import Document
+from gateway.config.load import load_document
 from gateway.fleet.catalog import Catalog
 from gateway.reload import Reloader
 from gateway.telemetry.metrics import Metrics
@@ -29,7 +30,9 @@ class Followed:
         self.readiness = Readiness(is_started=True)
         self.metrics = Metrics()
         self.served: list[list[str]] = []
-        self.reloader = Reloader(path, environ or {}, self._serve, self.readiness, self.metrics)
+        self.reloader = Reloader(
+            path, load_document, environ or {}, self._serve, self.readiness, self.metrics
+        )
 
     def _serve(self, document: Document, catalog: Catalog) -> None:
         assert [model.name for model in document.models] == list(catalog.models)

@@ -9,6 +9,7 @@ import asyncio
 import math
 import ssl
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +59,13 @@ class PoolUpstream:
                 place.idle.pop().abort()
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> Response:
         place = self._places.get(origin)
         if place is None:
@@ -66,13 +73,18 @@ class PoolUpstream:
         message = place.message(request)
         connection = place.take_idle()
         if connection is not None:
+            if connected is not None:
+                connected()
             try:
                 return await _head(connection, message, first_byte_s)
             except ConnectionLost:
                 if connection.has_received:
                     raise
                 # the engine closed it while it was idle: nothing was answered, so send it again
-        return await _head(await place.connect(connect_s), message, first_byte_s)
+        connection = await place.connect(connect_s)
+        if connected is not None:
+            connected()
+        return await _head(connection, message, first_byte_s)
 
     def trust(self, ca_file: str | None) -> ssl.SSLContext:
         """How certificates are checked; made once for each authority."""

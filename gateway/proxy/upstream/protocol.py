@@ -9,6 +9,7 @@ exactly once, whatever happens; closing one whose body has not ended drops the c
 which is how an engine learns that nobody wants the answer any more.
 """
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -61,9 +62,15 @@ class Upstream(Protocol):
     """Sends requests to engines."""
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> UpstreamResponse:
-        """The answer's head.
+        """The answer's head. `connected` is called when the request is about to be sent.
 
         Raises EngineUnreachable (refused, unresolvable, TLS failed, not connected within
         `connect_s`: nothing was sent), ConnectionLost (broke before the head was complete),

@@ -79,7 +79,13 @@ class HttpxUpstream:
                     await place.drop(line)
 
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> "HttpxResponse":
         place = self._places.get(origin)
         if place is None:
@@ -90,14 +96,14 @@ class HttpxUpstream:
         connect_by_s = anyio.current_time() + connect_s
         line = await place.take(connect_by_s)
         try:
-            return await self._answer(place, line, message, connect_by_s, first_byte_s)
+            return await self._answer(place, line, message, connect_by_s, first_byte_s, connected)
         except ConnectionLost:
             if line.is_fresh:
                 raise
         # the engine closed it while it was idle: once more, on one that was never used
         connect_by_s = anyio.current_time() + connect_s
         line = await place.take(connect_by_s, unused=True)
-        return await self._answer(place, line, message, connect_by_s, first_byte_s)
+        return await self._answer(place, line, message, connect_by_s, first_byte_s, connected)
 
     async def _answer(
         self,
@@ -106,10 +112,11 @@ class HttpxUpstream:
         message: httpx.Request,
         connect_by_s: float,
         first_byte_s: float,
+        connected: Callable[[], None] | None,
     ) -> "HttpxResponse":
         """The answer's head; whatever else happens, the connection is dropped."""
         try:
-            response = await line.send(message, connect_by_s, first_byte_s)
+            response = await line.send(message, connect_by_s, first_byte_s, connected)
         except BaseException:
             with anyio.move_on_after(_CLOSE_S, shield=True):
                 await place.drop(line)
@@ -195,7 +202,11 @@ class _Line:
         self._socket: _Socket | None = None
 
     async def send(
-        self, message: httpx.Request, connect_by_s: float, first_byte_s: float
+        self,
+        message: httpx.Request,
+        connect_by_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None,
     ) -> httpx.Response:
         """One deadline at a time: to be connected, and from then on to see the answer's head."""
         self.is_fresh = is_sent = False
@@ -209,6 +220,8 @@ class _Line:
                     self._socket = facts["return_value"]
                 case "http11.send_request_headers.started":
                     is_sent = True
+                    if connected is not None:
+                        connected()
                     scope.deadline = anyio.current_time() + first_byte_s
                 case _:
                     pass

@@ -10,6 +10,7 @@ from gateway.telemetry.metrics import Metrics
 from tests.support.asked_app import ask
 from tests.support.configs import a_catalog
 from tests.support.fake_clock import FakeClock
+from tests.support.queues import a_queues
 
 
 def a_store() -> MemoryStore:
@@ -62,11 +63,17 @@ async def test_metrics_are_in_prometheus_words() -> None:
 async def test_the_fleet_is_shown_for_the_admin_key_alone(
     key: str | None, given: str | None, status: int
 ) -> None:
-    router = fleet_router(a_fleet(), FakeClock(), None if key is None else SecretStr(key))
+    fleet = a_fleet()
+    router = fleet_router(
+        fleet, a_queues(fleet), FakeClock(), None if key is None else SecretStr(key)
+    )
     answer = await ask(router, path="/admin/fleet", key=given)
     assert answer.status_code == status
     if status == 200:
         (replica,) = answer.json()["replicas"]
+        (queue,) = answer.json()["queues"]
+        assert queue == {"model": "m", "variant": "m", "waiting": 0, "max_waiting": 1000}
+        assert (replica["concurrency_target"], replica["concurrency_basis"]) == (64, "adaptive")
         assert (replica["model"], replica["engine"], replica["in_flight"]) == ("m", "vllm", 0)
         assert replica["url"] == "http://m.test:8000"
         assert (replica["condition"], replica["reason"]) == ("unknown", None)
@@ -80,7 +87,7 @@ async def test_an_ejected_replica_is_shown_with_its_reason_and_until_when() -> N
     (state,) = fleet
     fleet.observed(Lease(state), None, clock.now_s())
     fleet.observed(Lease(state), EngineDraining("x"), clock.now_s())
-    router = fleet_router(fleet, clock, SecretStr("k"))
+    router = fleet_router(fleet, a_queues(fleet), clock, SecretStr("k"))
     (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]
     assert (shown["condition"], shown["reason"]) == ("draining", "engine_draining")
     assert shown["usable"] is shown["metrics_readable"] is False

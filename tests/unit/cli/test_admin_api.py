@@ -3,7 +3,7 @@ import pytest
 import respx
 import typer
 
-from gateway.cli.admin_api import AdminApi, path_to
+from gateway.cli.admin_api import AdminApi, Broken, path_to
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +116,29 @@ def test_no_answer_is_a_failure(
 
 def test_an_address_that_is_none_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert failed(capsys, "http://[")[0] == 1
+
+
+@respx.mock
+def test_events_are_told_until_the_gateway_ends_them() -> None:
+    content = b'data: {"a":1}\n\n: nothing\n\ndata: {"a":2}\n\n'
+    route = respx.get("http://localhost:8080/admin/live").respond(content=content)
+    assert list(AdminApi(None).events("/admin/live")) == ['{"a":1}', '{"a":2}']
+    assert route.calls[0].request.headers["authorization"] == "Bearer sk-admin"
+
+
+@respx.mock
+def test_events_that_are_refused_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    error = {"error": {"message": "32 are watching", "type": "x", "param": None, "code": None}}
+    for status, code in ((503, 1), (401, 2)):
+        respx.get("http://localhost:8080/admin/live").respond(status, json=error)
+        with pytest.raises(typer.Exit) as left:
+            list(AdminApi(None).events("/admin/live"))
+        assert left.value.exit_code == code
+        assert capsys.readouterr().err == "32 are watching\n"
+
+
+@respx.mock
+def test_events_that_break_off_say_why() -> None:
+    respx.get("http://localhost:8080/admin/live").mock(side_effect=httpx.ReadError("reset"))
+    with pytest.raises(Broken, match="cannot reach the gateway at http://localhost:8080: reset"):
+        list(AdminApi(None).events("/admin/live"))

@@ -154,3 +154,21 @@ def test_an_engine_that_cannot_start_is_a_problem(deployed: Path) -> None:
     assert outcome.code == 2
     assert outcome.out == ""
     assert "  models[0].variants[0].deploy: cannot start: the weights take 15.0 GiB" in outcome.err
+
+
+def test_secrets_may_be_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "models: [{name: m, engine: vllm, url: http://a, api_key: {from_env: NOT_SET}}]\n"
+        "limits: {store: redis, redis_url: {from_env: NOT_SET}}\n"
+    )
+    assert run_command("check", str(file)).code == 2
+    outcome = run_command("check", "--without-secrets", str(file))
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_replicas_may_be_left_to_what_deploys_them(file: Path) -> None:
+    file.write_text("models: [{name: m, engine: vllm, deploy: {command: [run]}}]")
+    outcome = run_command("check", str(file))
+    assert outcome.code == 0
+    assert "by deploy" in outcome.out

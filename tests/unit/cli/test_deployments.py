@@ -88,3 +88,19 @@ def test_a_model_that_is_not_within_reach_is_told_and_not_refused(folder: Path) 
     (one,) = entry(folder, {"gpu": "H100", "model": "org/name"})
     assert (one.plan, one.problem) == (None, None)
     assert "not in the Hugging Face cache" in (one.unseen or "")
+
+
+def test_an_engine_without_gpus_is_not_planned(folder: Path) -> None:
+    (one,) = entry(folder, {})
+    assert (one.plan, one.problem, one.unseen) == (None, None, "it runs on CPUs")
+
+
+def test_quantized_files_can_be_told_of(folder: Path) -> None:
+    told = {"gpu": "H100", "quantization": "checkpoint"}
+    (one,) = entry(folder, {**told, "model": "gpt-oss-20b"}, quantization="fp8")
+    assert one.plan is not None
+    assert one.plan.quantization == "mxfp4"
+    (one,) = entry(folder, told)
+    assert one.problem == (
+        "quantization says checkpoint, but the files of llama-3.1-8b are not quantized"
+    )

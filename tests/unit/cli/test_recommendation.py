@@ -26,7 +26,8 @@ def test_the_best_is_told_with_reasons_and_as_configuration(config: str) -> None
     assert outcome.code == 0, outcome.err
     assert "best for cost:\n  1 replica of 1 × H100: each sustains" in outcome.out
     assert "  vllm serve " in outcome.out
-    assert "models:\n  - name:" in outcome.out
+    assert "and serve it with:\nmodels:\n  - name:" in outcome.out
+    assert "or deploy both with the Helm chart:\nmodels:\n  - name:" in outcome.out
 
 
 def test_choices_are_data_with_their_plans(config: str) -> None:
@@ -36,6 +37,8 @@ def test_choices_are_data_with_their_plans(config: str) -> None:
     assert len(found["plans"]) == len(found["choices"]) == 8
     assert found["choices"][0]["plan"] == found["plans"][0]
     assert found["plans"][0]["starts"] is True
+    assert found["config"].startswith("models:")
+    assert "replicas: 1" in found["helm_values"]
 
 
 def test_without_prices_cost_is_unknown(config: str) -> None:

@@ -32,8 +32,15 @@ def test_the_short_form_has_its_keys_in_place_of_variants(defs: dict[str, Any]) 
     assert defs["ShortModel"]["additionalProperties"] is False
 
 
-def test_the_short_form_has_a_url_or_replicas(defs: dict[str, Any]) -> None:
-    assert defs["ShortModel"]["oneOf"] == [{"required": ["url"]}, {"required": ["replicas"]}]
+def test_the_short_form_has_a_url_or_replicas_or_leaves_both_to_what_deploys_it(
+    defs: dict[str, Any],
+) -> None:
+    addressed = [{"required": ["url"]}, {"required": ["replicas"]}]
+    assert defs["ShortModel"]["oneOf"] == [
+        *addressed,
+        {"required": ["deploy"], "not": {"anyOf": addressed}},
+    ]
+    assert defs["Variant"]["anyOf"] == [{"required": ["replicas"]}, {"required": ["deploy"]}]
 
 
 def test_every_reference_leads_somewhere(defs: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ import pytest
 from gateway.auth.issued import created, ring_of, standing
 from gateway.config.access import Rates
 from gateway.errors import ConfigInvalid, Unauthenticated
+from gateway.fleet.catalog import compile_catalog
+from gateway.routing import POLICIES
 from gateway.wire.http import Origin
-from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.configs import a_catalog, a_document, a_model, a_variant
 
 
 def problems(*models: dict[str, Any], **more: Any) -> tuple[str, ...]:
@@ -330,3 +332,11 @@ def test_models_and_variants_have_limits() -> None:
     (variant,) = a_catalog(model).models["m"].variants
     assert variant.model_limits.tokens_per_minute == 5
     assert variant.limits.concurrent_requests == 2
+
+
+def test_what_is_served_has_replicas_and_what_is_only_looked_at_may_lack_them() -> None:
+    model = {"name": "m", "engine": "vllm", "deploy": {"gpu": "H100"}}
+    (told,) = problems(model)
+    assert told.startswith("models[0].variants[0].replicas: nothing says where its engines are")
+    found = compile_catalog(a_document(model), {}, policies=POLICIES, needs_replicas=False)
+    assert found.models["m"].variants[0].replicas == ()

@@ -92,6 +92,7 @@ def test_where_a_call_went_is_told() -> None:
 def test_times_are_measured_on_the_gateways_clock() -> None:
     books = Books()
     account = books.open()
+    account.stream = True
     books.clock.pass_s(0.25)
     account.first_content_s = books.clock.now_s()
     books.clock.pass_s(0.5)

@@ -26,6 +26,7 @@ from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.proxy.relay import HEARTBEAT
+from gateway.proxy.story import Story
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation
 from tests.support.configs import a_catalog, a_model
@@ -55,7 +56,8 @@ class Bench:
         (self.state,) = FleetState(a_catalog(a_model("m", timeouts=timeouts)))
         body = b'{"model":"m","messages":[],"stream":%b}' % (b"true" if streams else b"false")
         self.call = Call(Operation.CHAT, OpenAiDialect(), body, "id", self.clock.now_s())
-        self.account = Account(self.call, lambda *_: None)
+        story = Story(self.call.received_s, self.clock.now_s)
+        self.account = Account(self.call, lambda *_: None, story)
 
     async def run(self) -> None:
         self.account.attempt(Lease(self.state))

@@ -103,6 +103,8 @@ class Bench:
 
     def call(self, *, streams: bool = False, **more: Any) -> Call:
         fields = {"model": "m", "messages": [], "stream": streams} | more.pop("fields", {})
+        if not streams:
+            fields.setdefault("max_tokens", 16)  # soon said: it is fetched whole
         known: dict[str, Any] = {
             "operation": Operation.CHAT,
             "dialect": OpenAiDialect(),

@@ -35,7 +35,13 @@ class SlowUpstream(FakeUpstream):
 
     @override
     async def send(
-        self, origin: Origin, request: UpstreamRequest, *, connect_s: float, first_byte_s: float
+        self,
+        origin: Origin,
+        request: UpstreamRequest,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        connected: Callable[[], None] | None = None,
     ) -> FakeResponse:
         number = len(self.sent)
         self.sent.append((origin, request))
@@ -59,7 +65,7 @@ class Race:
         self.bench.exchange._attempts._upstream = self.upstream
         self.bench.responses = [one for one in script if isinstance(one, FakeResponse)]
         variant = a_variant("fp8", "http://a.test:80", "http://b.test:80")
-        model = a_model("m", variants=[variant], hedging={})
+        model = a_model("m", variants=[variant], hedging={}, resume=False)
         self.bench.fleet.apply(a_catalog(model, **document))
         self.pace = Pace(self.bench.clock.now_s())
         self.bench.exchange._hedged._paces["m"] = self.pace

@@ -2,7 +2,7 @@ from typing_extensions import override
 
 from gateway.engines.adapter import Shown
 from gateway.engines.vllm import VllmAdapter
-from gateway.errors import ConnectionLost, EngineFault, GatewayError, StreamBroken
+from gateway.errors import ConnectionLost, EngineFault, GatewayError, StreamBroken, StreamStalled
 from gateway.proxy.dialect import Dialect, OpenAiDialect
 from gateway.proxy.relay import HEARTBEAT, Relay
 from gateway.telemetry.instruments import Distribution
@@ -241,3 +241,31 @@ def test_an_answer_without_a_word_starts_and_says_nothing() -> None:
     assert bench.client.has_started
     assert bench.client.body == b""
     assert bench.failure is None
+
+
+def test_comments_do_not_keep_a_silent_engine_alive() -> None:
+    bench = Bench()
+    bench.relay.data(WORD)
+    said_s = bench.relay.last_piece_s
+    bench.clock.now += 5.0
+    for nothing in (b": ping\n\n", b"\n", b": a\r\n: b\r\n\r\n"):
+        bench.relay.data(nothing)
+    assert bench.relay.last_piece_s == said_s
+    bench.relay.data(ROLE)
+    assert bench.relay.last_piece_s == said_s + 5.0
+
+
+def test_what_arrives_together_with_the_end_and_after_it_is_not_shown() -> None:
+    bench = Bench()
+    bench.relay.data(WORD + STOP + DONE + WORD + ERROR + DONE)
+    assert bench.relay.is_over
+    assert bench.failure is None
+    assert bench.client.body == WORD + STOP + DONE
+
+
+def test_an_engine_that_falls_silent_after_its_last_word_has_answered() -> None:
+    bench = Bench()
+    bench.relay.data(WORD + STOP)
+    bench.relay.ended(StreamStalled("the engine stopped sending"))
+    assert bench.failure is None
+    assert bench.client.body == WORD + STOP + DONE

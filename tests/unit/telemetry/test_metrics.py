@@ -28,6 +28,9 @@ NAMES = {
     "gateway_limit_refusals": ("counter", {"scope", "limit"}),
     "gateway_limit_store_failures": ("counter", {"reason"}),
     "gateway_limit_settlements_dropped": ("counter", set()),
+    "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
+    "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
+    "gateway_trace_spans": ("counter", {"result"}),
     "gen_ai_server_request_duration_seconds": ("histogram", {*ROUTE, "outcome", "le"}),
     "gen_ai_server_time_to_first_token_seconds": ("histogram", {*ROUTE, "le"}),
     "gateway_inter_token_latency_seconds": ("histogram", {*ROUTE, "le"}),
@@ -47,6 +50,9 @@ BOUNDS = {
     ],
     "gateway_limit_store_seconds": [
         *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1),
+    ],
+    "gateway_queue_wait_seconds": [
+        *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120),
     ],
     "gateway_token_estimate_ratio": [
         *(0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8),
@@ -77,11 +83,14 @@ def used() -> Metrics:
     metrics.retries_refused.cell("m", "budget")
     metrics.hedges.cell("m", "won")
     metrics.resumes.cell(*A_ROUTE, "chat_ids")
+    metrics.queue_refusals.cell("m", "m:fp8", "batch", "full")
+    metrics.queue_wait.cell("m", "m:fp8", "batch")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
+    metrics.spans.cell("sent")
     metrics.store_round_trip.cell()
     metrics.estimates("m")
     return metrics

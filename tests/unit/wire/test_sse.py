@@ -4,7 +4,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.wire.sse import DONE, EventSplitter, EventTooLarge, data_event, event_data
+from gateway.wire.sse import (
+    DONE,
+    EventSplitter,
+    EventTooLarge,
+    data_event,
+    event_data,
+    is_keep_alive,
+)
 
 LARGE = 1 << 20
 MARK = b"\xef\xbb\xbf"
@@ -148,3 +155,15 @@ def test_data_is_read_as_the_standard_says(event: bytes, data: bytes | None) -> 
 def test_data_that_is_written_is_read_back(data: bytes) -> None:
     assert event_data(data_event(data)) == data
     assert split(data_event(data)) == ([data_event(data)], b"")
+
+
+@pytest.mark.parametrize("piece", [b"", b"\n", b": ping\n\n", b":\r\n\r\n", b": a\n: b\n\n: c"])
+def test_comments_and_blank_lines_say_nothing(piece: bytes) -> None:
+    assert is_keep_alive(piece)
+
+
+@pytest.mark.parametrize(
+    "piece", [b"data", b"data: x\n\n", b": ping\n\ndata: x", b"event: x\n", b"x"]
+)
+def test_everything_else_says_something(piece: bytes) -> None:
+    assert not is_keep_alive(piece)

@@ -1,0 +1,115 @@
+{{- /* The chart's own values; every other key is the gateway's configuration. */ -}}
+{{- define "sluicegate.ownKeys" -}}
+["gateway","engines","secrets","redis","ingress","httpRoute","networkPolicy","monitoring","autoscaling","memoryPlan","rbac","serviceAccount","imagePullSecrets","commonLabels","nameOverride","fullnameOverride","global"]
+{{- end -}}
+
+{{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
+{{- define "sluicegate.written" -}}
+{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- $models := list -}}
+{{- range $model := .Values.models -}}
+{{- $variants := $model.variants -}}
+{{- if not $variants -}}
+{{- $variant := dict -}}
+{{- range $key := $short }}{{ if hasKey $model $key }}{{ $_ := set $variant $key (get $model $key) }}{{ end }}{{ end -}}
+{{- if $variant.url -}}
+{{- $variant = set (omit $variant "url") "replicas" (list (dict "url" $variant.url)) -}}
+{{- end -}}
+{{- $variants = list $variant -}}
+{{- end -}}
+{{- $whole := $model -}}
+{{- range $key := $short }}{{ $whole = omit $whole $key }}{{ end -}}
+{{- $models = append $models (set $whole "variants" $variants) -}}
+{{- end -}}
+{{- dict "models" $models | toJson -}}
+{{- end -}}
+
+{{- /* Not empty when the chart starts a variant's engines; where they have addresses, others do. */ -}}
+{{- define "sluicegate.isStarted" -}}
+{{- if and (hasKey . "deploy") (not .replicas) -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* The models as the gateway reads them: engines that the chart starts have their addresses. */ -}}
+{{- define "sluicegate.models" -}}
+{{- $root := . -}}
+{{- $models := list -}}
+{{- range $model := (include "sluicegate.written" . | fromJson).models -}}
+{{- $variants := list -}}
+{{- range $variant := $model.variants -}}
+{{- if include "sluicegate.isStarted" $variant -}}
+{{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
+{{- $variant = set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- end -}}
+{{- $variants = append $variants $variant -}}
+{{- end -}}
+{{- $models = append $models (set $model "variants" $variants) -}}
+{{- end -}}
+{{- dict "models" $models | toJson -}}
+{{- end -}}
+
+{{- /* One deployed variant, with everything that is a default filled in: dict "root", "model", "variant". */ -}}
+{{- define "sluicegate.engine" -}}
+{{- $kind := .variant.engine -}}
+{{- $deploy := .variant.deploy -}}
+{{- $common := get .root.Values.engines $kind | default dict -}}
+{{- $name := include "sluicegate.slug" (printf "%s-%s-%s" (include "sluicegate.fullname" .root) .model.name (.variant.quantization | default "")) -}}
+{{- $scaling := $deploy.autoscaling | default dict -}}
+{{- $image := dict "repository" ($common.image).repository "tag" ($common.image).tag "digest" (($common.image).digest | default "") "pull_policy" (($common.image).pullPolicy) -}}
+{{- if ($deploy.image).tag -}}{{- $_ := unset $image "digest" -}}{{- end -}}
+{{- $served := .variant.served_model | default .model.name -}}
+{{- dict
+    "name" $name
+    "kind" $kind
+    "model" .model.name
+    "variant" (ternary (printf "%s:%s" .model.name (.variant.quantization | default "")) .model.name (not (empty .variant.quantization)))
+    "served" $served
+    "load" ($deploy.path | default $deploy.model | default $served)
+    "source" ($deploy.model | default $served)
+    "deploy" $deploy
+    "cache" (merge (deepCopy ($deploy.cache | default dict)) (dict "kind" "ephemeral" "size_gib" 100 "predownload" false))
+    "pod" ($deploy.pod | default dict)
+    "resources" (($deploy.pod | default dict).resources | default $common.resources)
+    "image" (merge (deepCopy ($deploy.image | default dict)) $image)
+    "port" (ternary 8000 8080 (eq $kind "vllm"))
+    "first" ($scaling.min | default $deploy.replicas | default 1 | int64)
+    "most" ($scaling.max | default $deploy.replicas | default 1 | int64)
+    "nodes" ($deploy.nodes | default 1 | int64)
+    "gpus" (ternary (div ($deploy.gpus | default 1 | int64) ($deploy.nodes | default 1 | int64)) 0 (not (empty $deploy.gpu)))
+    "loadTime" ($deploy.load_time_s | default $common.loadTimeSeconds | default 0 | int64)
+    "drain" ($deploy.drain_s | default $common.drainSeconds | default 0 | int64)
+    "apiKeyFrom" ((.variant.api_key | default dict).from_env | default "")
+  | toJson -}}
+{{- end -}}
+
+{{- /* All variants that the chart starts, as {engines: […]}, once the values are known to be right. */ -}}
+{{- define "sluicegate.engines" -}}
+{{- include "sluicegate.check" . -}}
+{{- include "sluicegate.unchecked" . -}}
+{{- end -}}
+
+{{- define "sluicegate.unchecked" -}}
+{{- $root := . -}}
+{{- $engines := list -}}
+{{- range $model := (include "sluicegate.written" . | fromJson).models -}}
+{{- range $variant := $model.variants -}}
+{{- if include "sluicegate.isStarted" $variant -}}
+{{- $engines = append $engines (include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "engines" $engines | toJson -}}
+{{- end -}}
+
+{{- /*
+Where the gateway finds an engine's replicas: the stable names of its pods, as many as there
+may be. Short names, which the first entry of a pod's search list completes.
+*/ -}}
+{{- define "sluicegate.addresses" -}}
+{{- $engine := . -}}
+{{- $replicas := list -}}
+{{- range $number := until (int .most) -}}
+{{- $pod := printf "%s-%d" $engine.name $number -}}
+{{- $replicas = append $replicas (dict "name" $pod "url" (printf "http://%s.%s:%d" $pod $engine.name (int64 $engine.port))) -}}
+{{- end -}}
+{{- dict "replicas" $replicas | toJson -}}
+{{- end -}}

@@ -1,0 +1,57 @@
+"""Every fault of the gateway's own process: clients are told, what can go on does."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.simulator.serve import serve_engine
+from tests.chaos.process_faults import PROCESS_FAULTS, ProcessFault, assert_serves
+from tests.chaos.stage import MAX_TOKENS, PROMPT, a_stage
+from tests.support.redis_servers import RedisServer
+from tests.support.running import FAST, until
+from tests.support.served import SLOW, served
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.mark.parametrize("fault", PROCESS_FAULTS, ids=lambda fault: f"{fault.number} {fault.name}")
+async def test_a_gateway_that(fault: ProcessFault, tmp_path: Path) -> None:
+    async with served(tmp_path, *fault.arguments, options=SLOW) as it:
+        await fault.happens(it)
+        await until(lambda: not it.engine.is_busy, within_s=5)
+        if not fault.ends:
+            await assert_serves(it)
+            it.child.signal(signal.SIGTERM)
+        assert await it.child.ended() == 0
+    assert "open" not in [request.outcome for request in it.engine.requests]
+
+
+class _Broken:
+    """A policy with a bug."""
+
+    def pick(self, *_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a secret of the stack")
+
+
+async def test_a_bug_costs_one_call_and_nothing_else(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serve_engine(FAST) as engine,
+        a_stage(redis_server, [{"url": engine.url}], [engine]) as stage,
+    ):
+        policies: Any = stage.it.gateway.inference.exchange._policies
+        right = dict(policies)
+        policies.update(dict.fromkeys(policies, _Broken()))
+        seen = await stage.call(stream=True)
+        policies.update(right)
+        assert (seen.status, seen.code) == (500, "internal_error")
+        assert b"secret" not in seen.raw
+        assert stage.lines[0]["outcome"] == "gateway_error"
+        again = await stage.call(stream=True)
+        assert again.is_whole
+        stage.pays(len(PROMPT) + MAX_TOKENS)
+    (bug,) = [record for record in caplog.records if record.getMessage() == "bug"]
+    assert str(vars(bug)["reason"]) in seen.raw.decode()

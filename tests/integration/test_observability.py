@@ -1,0 +1,197 @@
+"""deploy/observability: what is asked of Prometheus is there, and a real one answers it."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import yaml
+
+from tests.docs.dashboards import ALL, as_json, path_of
+from tests.docs.generate import _metrics
+from tests.support.ports import free_port
+from tests.support.running import a_gateway
+from tests.support.served import PATH, chat
+
+ROOT = Path(__file__).parents[2] / "deploy/observability"
+PROMETHEUS = ROOT / "prometheus"
+RULES = sorted(PROMETHEUS.glob("rules/*.yml"))
+# what Prometheus adds, or dashboards make
+MORE_LABELS = {"le", "instance", "job", "severity", "long_window"}
+_SERIES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("promtool") is None or shutil.which("prometheus") is None,
+    reason="no Prometheus; `make prometheus` installs it",
+)
+
+
+def rules() -> Iterator[dict[str, Any]]:
+    for file in RULES:
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            yield from group["rules"]
+
+
+def panels() -> Iterator[tuple[str, str]]:
+    """Title and query."""
+    for dashboard in ALL:
+        for _, row in dashboard.rows:
+            for panel in row:
+                for query, _ in panel.queries:
+                    yield f"{dashboard.name}: {panel.title}", query
+
+
+QUERIES = [*panels(), *((one.get("record") or one["alert"], one["expr"]) for one in rules())]
+
+
+def names_in(query: str) -> set[str]:
+    """Names of series, those that rules record included."""
+    bare = re.sub(r'"[^"]*"', '""', query)
+    return set(re.findall(r"\b(?:gateway|gen_ai|model)\w*(?::\w+)*\b(?=[\[{ )\n]|$)", bare)) - {
+        "model",
+        "model_le",
+    }
+
+
+def series() -> set[str]:
+    exported = {metric.name + ending for metric, _ in _metrics() for ending in _SERIES[metric.type]}
+    return exported | {one["record"] for one in rules() if "record" in one}
+
+
+def test_every_query_asks_for_what_there_is() -> None:
+    known = series()
+    asked: set[str] = set()
+    for title, query in QUERIES:
+        names = names_in(query)
+        assert names or query.startswith("up"), title
+        assert names <= known, f"{title}: {names - known}"
+        asked |= names
+    untold = [
+        metric.name
+        for metric, _ in _metrics()
+        if not asked & {metric.name + ending for ending in _SERIES[metric.type]}
+    ]
+    assert not untold, "on no dashboard and in no rule"
+
+
+def test_every_label_is_one_of_the_gateways() -> None:
+    labels = {label for _, given in _metrics() for label in given} | MORE_LABELS
+    for title, query in QUERIES:
+        used = set(re.findall(r"[{,]\s*(\w+)\s*(?:=~|!~|!=|=)", query))
+        for by in re.findall(r"by \(([^)]*)\)", query):
+            used |= {one.strip() for one in by.split(",") if one.strip()}
+        assert used <= labels, f"{title}: {used - labels}"
+
+
+def test_the_bound_of_the_objective_is_a_bucket() -> None:
+    (spread,) = (
+        metric for metric, _ in _metrics() if metric.name.endswith("time_to_first_token_seconds")
+    )
+    asked = {bound for _, query in QUERIES for bound in re.findall(r'le="([^"]+)"', query)}
+    assert asked == {"2.5"}
+    bounds = {sample.labels.get("le") for sample in spread.samples} - {None}
+    assert not bounds or asked <= bounds
+
+
+@pytest.mark.parametrize("dashboard", ALL, ids=lambda one: one.name)
+def test_a_dashboard_is_what_its_source_says(dashboard: Any) -> None:
+    text = path_of(dashboard).read_text()
+    assert text == as_json(dashboard), "run `python -m tests.docs.dashboards`"
+    ids = [panel["id"] for panel in json.loads(text)["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_is_mounted_exists_and_every_address_is_a_service() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    for service in services.values():
+        assert ":" in service["image"]
+        for volume in service.get("volumes", ()):
+            assert (ROOT / volume.split(":")[0]).is_dir(), volume
+    wired = "".join(
+        file.read_text()
+        for file in (*ROOT.rglob("provisioning/**/*.yml"), ROOT / "otel-collector/config.yaml")
+    )
+    named = set(re.findall(r"(?:http://|endpoint: )([a-z-]+):\d+", wired))
+    assert named == {"prometheus", "jaeger"}
+    assert named <= set(services)
+
+
+@needs_prometheus
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("words", ["check config prometheus.yml", "test rules rules_test.yml"])
+def test_promtool_is_content(words: str) -> None:
+    ran = subprocess.run(
+        ["promtool", *words.split()],
+        check=False,
+        cwd=PROMETHEUS,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "SUCCESS" in ran.stdout
+
+
+@needs_prometheus
+@pytest.mark.timeout(120)
+async def test_a_real_prometheus_scrapes_and_answers_every_query(tmp_path: Path) -> None:
+    folder = tmp_path / "prometheus"
+    shutil.copytree(PROMETHEUS, folder)
+    config = (folder / "prometheus.yml").read_text()
+    (folder / "prometheus.yml").write_text(config.replace("15s", "1s"))
+    port = free_port()
+    async with a_gateway() as it, httpx.AsyncClient(timeout=20) as client:
+        targets = f"- targets: [127.0.0.1:{it.port}]\n"
+        (folder / "targets/gateway.yml").write_text(targets)
+        command = [
+            "prometheus",
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        async with await anyio.open_process(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                await _has_answers(client, it.url, f"http://127.0.0.1:{port}/api/v1/query")
+            finally:
+                process.kill()
+
+
+async def _has_answers(client: httpx.AsyncClient, gateway: str, api: str) -> None:
+    async def answer(query: str) -> list[Any]:
+        for name, value in (
+            ("$__rate_interval", "1m"),
+            ("$__interval", "1m"),
+            ("$model", ".*"),
+        ):
+            query = query.replace(name, value)
+        got = await client.get(api, params={"query": query})
+        assert got.status_code == 200, f"{query}: {got.text}"
+        found: list[Any] = got.json()["data"]["result"]
+        return found
+
+    with anyio.fail_after(60):
+        while True:
+            await client.post(gateway + PATH, json=chat(stream=True))
+            try:
+                if await answer("model_outcome:gateway_requests:rate5m > 0"):
+                    break
+            except httpx.TransportError:
+                pass
+            await anyio.sleep(0.5)
+        for _, query in QUERIES:
+            await answer(query)
+        for query in (
+            "histogram_quantile(0.95, model_le:gateway_inter_token_latency_seconds_bucket:rate5m)",
+            'up{job="sluicegate"} == 1',
+            "gateway_replica_usable == 1",
+            "gateway_workers == 1",
+        ):
+            assert await answer(query), query
+        for name, query in panels():
+            if name.startswith("model: ") and "gen_ai" in query:
+                assert await answer(query), name
