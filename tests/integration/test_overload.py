@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
+from gateway.wire.ask import Operation, read_ask
+from gateway.wire.prefix import prefix_of
 from tests.support.counted import counted
 from tests.support.running import FAST, Running, running, until
 
@@ -102,6 +105,26 @@ async def calls_to(it: Running) -> AsyncIterator[Calls]:
     async with httpx.AsyncClient(timeout=20) as client:
         yield Calls(it, client)
     await it.settled()
+
+
+async def test_what_a_call_begins_with_is_known_where_it_went_after_it_had_waited() -> None:
+    long = [{"role": "user", "content": "a long story " * 500}]
+    sent = httpx.Request("POST", "http://gateway", json=chat(messages=long)).content
+    prompt = prefix_of(read_ask(sent, Operation.CHAT))
+    async with (
+        narrow(model={"policy": "prefix-affinity"}) as it,
+        calls_to(it) as calls,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(calls.send)
+        await until(lambda: it.in_flight == 1, within_s=10)
+        tasks.start_soon(partial(calls.send, messages=long))
+        await calls.waiting(1)
+        (state,) = it.gateway.inference.exchange.fleet
+        assert state.known_blocks(prompt.blocks) == 0
+    assert calls.statuses == [200] * 2
+    assert state.known_blocks(prompt.blocks) == len(prompt.blocks) > 1
+    assert state.prefilling == 0
 
 
 async def test_no_engine_gets_more_than_it_is_to_have(direct: bool) -> None:
