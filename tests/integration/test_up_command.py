@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -102,6 +103,9 @@ async def test_until_an_engine_is_ready_callers_and_probes_are_told(tmp_path: Pa
     loads = shell(f"echo Starting to load model; {waits}; $SIMULATE")
     async with up(tmp_path, a_model(command=loads)) as it:
         await it.child.says("m/r0: loading weights")
+        with anyio.fail_after(20):
+            while "weights" not in (await it.get("/ready")).text:  # noqa: ASYNC110  # a process
+                await anyio.sleep(0.05)
         ready, called = await it.get("/ready"), await it.post()
         alive = await it.get("/health")
         (tmp_path / "go").touch()
