@@ -70,7 +70,9 @@ class Deploy(Section):
         description="Where the engine finds the model's files on a volume of its own; "
         "default: it fetches `model`.",
     )
-    lora_adapters: tuple[Adapter, ...] = Field((), description="Adapters served beside it.")
+    lora_adapters: tuple[Adapter, ...] = Field(
+        (), description="Adapters that vLLM serves beside it."
+    )
     max_lora_rank: Count | None = Field(None, description="The largest rank of an adapter.")
     extra_args: tuple[Text, ...] = Field((), description="Further options of the engine.")
     replicas: Count | None = Field(None, description="How many replicas; default: 1.")

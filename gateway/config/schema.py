@@ -4,9 +4,7 @@ import copy
 from typing import Any
 
 from gateway.config.document import Document
-
-# what the short form of a model has instead of `variants`
-_OF_VARIANT = ("engine", "quantization", "served_model", "api_key", "tls", "deploy", "replicas")
+from gateway.config.models import SHORT_FORM
 
 
 def json_schema() -> dict[str, Any]:
@@ -16,7 +14,7 @@ def json_schema() -> dict[str, Any]:
     model = defs["Model"]
     short = copy.deepcopy(model)
     del short["properties"]["variants"]
-    for name in _OF_VARIANT:
+    for name in sorted(SHORT_FORM - {"url"}):
         short["properties"][name] = copy.deepcopy(defs["Variant"]["properties"][name])
     short["properties"]["url"] = copy.deepcopy(defs["Replica"]["properties"]["url"])
     short["required"] = ["name", "engine"]

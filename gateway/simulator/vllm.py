@@ -255,7 +255,8 @@ class VllmFace(OpenAiFace):
         answer = super().whole(job, choices, told)
         answer |= {"service_tier": None, "system_fingerprint": self._fingerprint}
         answer |= {"kv_transfer_params": None, "ec_transfer_params": None, "metrics": None}
-        answer["usage"] |= {"completion_tokens_details": None}
+        if answer.get("usage"):
+            answer["usage"] |= {"completion_tokens_details": None}
         if job.is_chat:
             answer |= {"prompt_logprobs": None, "prompt_text": None}
             answer["prompt_token_ids"] = self._prompt_ids(job, 0)

@@ -26,7 +26,7 @@
 {{- end -}}
 {{- end -}}
 {{- range $name := keys $byName | sortAlpha -}}
-{{- $models = append $models (merge (dict "name" $name "variants" (get $byName $name)) (pick $model "policy" "timeouts" "resume" "hedging")) -}}
+{{- $models = append $models (merge (dict "name" $name "variants" (get $byName $name)) (omit $model "name" "aliases" "variants" "fallbacks" "limits")) -}}
 {{- end -}}
 {{- end -}}
 {{- dict "models" $models | toJson -}}

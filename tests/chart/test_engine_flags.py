@@ -121,9 +121,6 @@ def test_adapters_and_further_options_come_last() -> None:
         *("--max-loras", "2", "--max-lora-rank", "64", "--lora-modules", "a=x/y", "b=/z"),
         *further,
     ]
-    models = [{"name": "m", "engine": "tgi", "deploy": deploy | {"max_lora_rank": None}}]
-    (args,) = engine_args(rendered_values({"models": models})).values()
-    assert args[-5:-3] == ["--lora-adapters", "a=x/y,b=/z"]
 
 
 @pytest.mark.parametrize(

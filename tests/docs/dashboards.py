@@ -193,6 +193,28 @@ MODEL = Dashboard(
             ],
         ),
         (
+            "Waiting for a replica",
+            [
+                Panel("Calls that wait", "short", [("gateway_queue_waiting" + _OF, "{{variant}}")]),
+                Panel(
+                    "Waited",
+                    "s",
+                    _quantiles("gateway_queue_wait_seconds", _OF, "variant"),
+                    "Those that got a replica.",
+                ),
+                Panel(
+                    "Not let wait",
+                    "reqps",
+                    [_sum("gateway_queue_refusals_total", _OF, "priority", "reason")],
+                ),
+                Panel(
+                    "Requests that a replica is to have",
+                    "short",
+                    [("gateway_replica_concurrency_target" + _OF, "{{variant}} {{replica}}")],
+                ),
+            ],
+        ),
+        (
             "What the gateway did about failures",
             [
                 Panel(
@@ -280,6 +302,7 @@ GATEWAY = Dashboard(
                 Panel(
                     "Requests in flight", "short", [("gateway_requests_in_flight", "{{replica}}")]
                 ),
+                Panel("Spans", "short", [_sum("gateway_trace_spans_total", "", "result")]),
                 Panel(
                     "Workers, and those that would pick a replica",
                     "short",

@@ -39,12 +39,11 @@ def test_engines_share_a_gpu_up_to_its_memory() -> None:
 
 
 def test_engines_are_packed_where_spreading_leaves_no_room() -> None:
-    """Spread over three GPUs, 0.4, 0.4 and 0.3 would leave none whole for one with 0.3 on two."""
-    needs = [need("a", ratio=0.5), need("b", ratio=0.3), need("c", ratio=0.2), need("d")]
-    assert {gpu for chosen in places(needs, gpus(2)).values() for gpu in chosen} == {
-        "GPU-30",
-        "GPU-31",
-    }
+    """Spread, 0.6 with 0.3 and 0.5 with 0.4 leave two halves of the room for 0.2."""
+    ratios = {"a": 0.6, "b": 0.5, "c": 0.4, "d": 0.3, "e": 0.2}
+    found = places([need(name, ratio=ratio) for name, ratio in ratios.items()], gpus(2))
+    assert found["a"] == found["c"] == ["GPU-30"]
+    assert found["b"] == found["d"] == found["e"] == ["GPU-31"]
 
 
 def test_large_engines_choose_first() -> None:

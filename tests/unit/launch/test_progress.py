@@ -18,6 +18,7 @@ SHARDS = "\rLoading safetensors checkpoint shards:  25% Completed | 1/4 [00:00<?
         (VLLM + SHARDS, "loading weights 1/4"),
         (VLLM + SHARDS + SHARDS.replace("1/4", "4/4"), "loading weights 4/4"),
         (VLLM + SHARDS + "\n[default_loader.py:501] Loading weights took 1 s", "weights loaded"),
+        ("Loading weights took 1 s\nStarting to load model again", "loading weights"),
         ("Fetching 12 files:  50%|#####     | 6/12", "downloading 50 %"),
         ("Capturing CUDA graphs (PIECEWISE):  45%|#", "capturing CUDA graphs 45 %"),
         ("srv    load_model: loading model 'tiny.gguf'", "loading weights"),
