@@ -1,6 +1,6 @@
 """A deadline for everything that one call does, at the price of one timer.
 
-Does what `asyncio.timeout` does, without its two coroutine switches per call.
+`Deadline` does what `asyncio.timeout` does, without its two coroutine switches per call.
 """
 
 import asyncio
@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from gateway.errors import DeadlineExceeded
+from gateway.fleet.catalog import Variant
+from gateway.proxy.call import Call
 
 
 class Deadline:
@@ -49,3 +51,9 @@ class Deadline:
     def _expire(self) -> None:
         self._is_over = True
         self._task.cancel()
+
+
+def allowed_s(call: Call, first: Variant) -> float:
+    """How long the whole call may take: what its model allows, or less if the client says so."""
+    total_s = first.timeouts.total_s
+    return total_s if call.timeout_s is None else min(total_s, call.timeout_s)

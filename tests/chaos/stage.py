@@ -129,7 +129,7 @@ class Stage:
         await until(lambda: not self.it.server.server_state.connections, _SETTLED_S)
         await until(lambda: not self.new_tasks, _SETTLED_S)
         assert self.gauge("gateway_requests_in_flight") == 0
-        store = self.it.gateway.inference.exchange._limiter.store
+        store = self.it.gateway.limiter.store
         assert isinstance(store, RedisStore)
         await Opened(store, store._metrics).is_done()
         assert self.gauge("gateway_limit_settlements_pending") == 0

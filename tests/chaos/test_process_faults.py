@@ -31,6 +31,8 @@ async def test_a_gateway_that(fault: ProcessFault, tmp_path: Path) -> None:
 class _Broken:
     """A policy with a bug."""
 
+    reads_prefix = False
+
     def pick(self, *_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a secret of the stack")
 
@@ -42,7 +44,7 @@ async def test_a_bug_costs_one_call_and_nothing_else(
         serve_engine(FAST) as engine,
         a_stage(redis_server, [{"url": engine.url}], [engine]) as stage,
     ):
-        policies: Any = stage.it.gateway.inference.exchange._policies
+        policies: Any = stage.it.gateway.inference.exchange._placing._policies
         right = dict(policies)
         policies.update(dict.fromkeys(policies, _Broken()))
         seen = await stage.call(stream=True)

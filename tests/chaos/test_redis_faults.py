@@ -65,7 +65,7 @@ async def test_redis(fault: RedisFault, policy: str, caplog: pytest.LogCaptureFi
 
 
 def the_store(stage: Stage) -> Opened:
-    store = stage.it.gateway.inference.exchange._limiter.store
+    store = stage.it.gateway.limiter.store
     assert isinstance(store, RedisStore)
     return Opened(store, store._metrics)
 

@@ -127,7 +127,7 @@ async def limited(
 ) -> AsyncIterator[Limited]:
     store = {"store": "redis", "redis_url": {"value": server.url}, "store_timeout_s": 0.2}
     async with a_gateway(limits=store | limits, plans=plans, keys=KEYS) as it:
-        found = it.gateway.inference.exchange._limiter.store
+        found = it.gateway.limiter.store
         assert isinstance(found, RedisStore)
         yield Limited(it, Opened(found, found._metrics))
 
@@ -167,7 +167,7 @@ async def test_redis_goes_and_comes_back(
         assert await limits.metric("gateway_limit_store_failures_total") > 0
         assert await limits.metric("gateway_limit_settlements_pending") == 0
         if fault == "paused":  # what is killed has lost its books
-            day = limits.it.gateway.inference.exchange._limiter._day
+            day = limits.it.gateway.limiter._day
             booked = client.hget(f"{PREFIX}books/{day}", "team\tm\trequests")
             assert booked == str(limits.codes["200"])
 

@@ -6,7 +6,11 @@ import anyio.lowlevel
 import pytest
 
 from gateway.errors import DeadlineExceeded, EngineFault
-from gateway.proxy.deadline import Deadline
+from gateway.proxy.call import Call
+from gateway.proxy.deadline import Deadline, allowed_s
+from gateway.proxy.dialect import OpenAiDialect
+from gateway.wire.ask import Operation
+from tests.support.configs import a_catalog, a_model
 
 
 async def forever() -> None:
@@ -128,3 +132,12 @@ def test_a_deadline_outside_of_a_task_is_a_mistake() -> None:
         assert "needs a task" in str(failures[0])
 
     anyio.run(run_outside)
+
+
+@pytest.mark.parametrize(("says_s", "allowed"), [(None, 60.0), (5.0, 5.0), (600.0, 60.0)])
+def test_a_client_may_ask_for_less_time_than_the_model_has(
+    says_s: float | None, allowed: float
+) -> None:
+    catalog = a_catalog(a_model("m", timeouts={"total_s": 60}))
+    call = Call(Operation.CHAT, OpenAiDialect(), b"{}", "id-1", 0.0, timeout_s=says_s)
+    assert allowed_s(call, catalog.models["m"].variants[0]) == allowed
