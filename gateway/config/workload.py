@@ -90,6 +90,9 @@ class Autoscaling(Section):
     running_per_replica: Annotated[float, Field(gt=0, le=1_000_000), Number] | None = Field(
         None, description="Requests that each replica should have, running and waiting."
     )
+    queue_wait_s: Annotated[float, Field(gt=0, le=3600), Number] | None = Field(
+        None, description="How long 95 % of the calls that wait in the gateway may wait."
+    )
     ttft_slo_s: Bound | None = Field(
         None, description="In how many seconds a first token should be there; a bucket's bound."
     )
@@ -104,8 +107,8 @@ class Autoscaling(Section):
     def _has_bounds_and_a_signal(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min {self.min} is more than max {self.max}")
-        if self.running_per_replica is None and self.ttft_slo_s is None:
-            raise ValueError("give running_per_replica, ttft_slo_s or both")
+        if self.running_per_replica is self.queue_wait_s is self.ttft_slo_s is None:
+            raise ValueError("give running_per_replica, queue_wait_s or ttft_slo_s, or several")
         return self
 
 

@@ -115,8 +115,8 @@
 {{- if gt (.min | default 1 | int64) (int64 .max) -}}
 {{- $problems = append $problems (printf "deploy.autoscaling: min %d is more than max %d" (.min | int64) (int64 .max)) -}}
 {{- end -}}
-{{- if not (or .running_per_replica .ttft_slo_s) -}}
-{{- $problems = append $problems "deploy.autoscaling: give running_per_replica, ttft_slo_s or both" -}}
+{{- if not (or .running_per_replica .queue_wait_s .ttft_slo_s) -}}
+{{- $problems = append $problems "deploy.autoscaling: give running_per_replica, queue_wait_s or ttft_slo_s, or several" -}}
 {{- end -}}
 {{- end -}}
 {{- if and ($deploy.cache | default dict).existing_claim (ne (($deploy.cache).kind | default "") "shared") -}}

@@ -11,6 +11,11 @@ the target.
 {{- $signals = append $signals (dict "name" "running" "kind" "AverageValue" "target" (toString .)
     "query" (printf "sum(max by (replica) (gateway_replica_load{%s}))" $which)) -}}
 {{- end -}}
+{{- with $scaling.queue_wait_s -}}
+{{- $waited := printf "histogram_quantile(0.95, sum by (le) (rate(gateway_queue_wait_seconds_bucket{%s}[2m])))" $which -}}
+{{- $signals = append $signals (dict "name" "queue-wait" "kind" "Value" "target" (toString .)
+    "query" (printf "%s >= 0 or vector(0)" $waited)) -}}
+{{- end -}}
 {{- with $scaling.ttft_slo_s -}}
 {{- $slow := printf "1 - sum(rate(gen_ai_server_time_to_first_token_seconds_bucket{%s,le=%q}[5m])) / sum(rate(gen_ai_server_time_to_first_token_seconds_count{%s}[5m]))" $which (include "sluicegate.bucket" .) $which -}}
 {{- $signals = append $signals (dict "name" "ttft-burn" "kind" "Value" "target" "1"

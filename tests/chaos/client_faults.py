@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 
 from gateway.simulator.engine import SimulatedEngine
-from tests.chaos.stage import LOGIN, PATH, body
+from tests.chaos.purse import LOGIN
+from tests.chaos.stage import PATH, body
 from tests.support.raw_client import RawClient, get, post
 from tests.support.running import until
 

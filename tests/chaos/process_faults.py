@@ -15,11 +15,15 @@ from tests.support.running import until
 from tests.support.served import Served, a_stream, the_rest
 
 DONE = b"data: [DONE]\n\n"
+PROMPT_TOKENS = 8  # of what `Served` asks, as the engine counts
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFault:
-    """`happens` does it and asserts what is promised; `ends`: the process ends by it."""
+    """`happens` does it and asserts what is promised; `ends`: the process ends by it.
+
+    `hides_log`: nobody can read what it says of its calls.
+    """
 
     number: str
     name: str
@@ -27,6 +31,7 @@ class ProcessFault:
     happens: Callable[[Served], Awaitable[None]]
     arguments: tuple[str, ...] = ()
     ends: bool = False
+    hides_log: bool = False
 
 
 async def assert_serves(it: Served) -> None:
@@ -194,7 +199,11 @@ PROCESS_FAULTS: tuple[ProcessFault, ...] = (
         _has_no_descriptors,
     ),
     ProcessFault(
-        "P5", "has nobody who reads its log", "calls are served on", _has_no_reader_of_its_log
+        "P5",
+        "has nobody who reads its log",
+        "calls are served on",
+        _has_no_reader_of_its_log,
+        hides_log=True,
     ),
     ProcessFault(
         "P7",

@@ -23,10 +23,11 @@ import httpx
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from tests.chaos.faulty_engine import FaultyEngine, a_faulty_engine
+from tests.chaos.purse import SECRET
 from tests.chaos.soak_load import Load
 from tests.chaos.soak_strikes import Strikes
 from tests.chaos.soak_watch import Watch
-from tests.chaos.stage import PATH, SECRET, body, read
+from tests.chaos.stage import PATH, body, read
 from tests.support.child import Child, a_child
 from tests.support.lossy_proxy import LossyProxy, a_lossy_proxy
 from tests.support.ports import free_port

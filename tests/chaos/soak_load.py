@@ -11,7 +11,8 @@ import httpx
 from tests.chaos.client_faults import CLIENT_FAULTS, ClientFault, Visit
 from tests.chaos.engine_faults import ENGINE_FAULTS
 from tests.chaos.faulty_engine import FaultyEngine
-from tests.chaos.stage import LOGIN, PATH, body, read
+from tests.chaos.purse import LOGIN
+from tests.chaos.stage import PATH, body, read
 from tests.support.raw_client import RawClient
 from tests.support.running import until
 

@@ -2,31 +2,27 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import redis
 
 import gateway
 from gateway.limits.redis_store import RedisStore
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.simulator.engine import SimulatedEngine
+from tests.chaos.purse import LOGIN, SECRET, Purse
 from tests.support.counted import counted
-from tests.support.limit_load import Opened, a_rate, a_slots, slots_in, units_in
+from tests.support.limit_load import Opened
 from tests.support.redis_servers import RedisServer
 from tests.support.running import Running, running, until
 
 PATH = "/v1/completions"
 PROMPT = [11, 12, 13, 14, 15, 16, 17]
 MAX_TOKENS = 16
-SECRET = "sk-chaos-secret"  # of nothing
-LOGIN = {"authorization": f"Bearer {SECRET}"}
 _HOME = str(Path(gateway.__file__).parent)
 _SETTLED_S = 5.0
 
@@ -96,17 +92,12 @@ class Stage:
     """A gateway that serves `m`, whose callers pay into buckets of their own in Redis."""
 
     it: Running
-    team: str
-    redis: redis.Redis
+    purse: Purse
     tasks: frozenset[asyncio.Task[Any]]
-    began_s: float = field(default_factory=time.monotonic)
-    tokens: int = 0
-    requests: int = 0
 
     def pays(self, tokens: int) -> None:
         """A call has cost so many tokens; 0: it was free."""
-        self.tokens += tokens
-        self.requests += tokens > 0
+        self.purse.pays(tokens)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -133,16 +124,7 @@ class Stage:
         assert isinstance(store, RedisStore)
         await Opened(store, store._metrics).is_done()
         assert self.gauge("gateway_limit_settlements_pending") == 0
-        self.assert_paid()
-
-    def assert_paid(self) -> None:
-        """The buckets lack what was used, no unit more or less; time gives some back."""
-        for rule, used in (("tokens_per_day", self.tokens), ("requests_per_day", self.requests)):
-            bucket = a_rate(rule, owner=self.team)
-            returned = (time.monotonic() - self.began_s) * 1e6 / bucket.interval_us
-            found = units_in(self.redis, bucket)
-            assert used - returned - 0.3 <= found <= used + 0.3, (rule, used, found)
-        assert slots_in(self.redis, a_slots(self.team)) == 0
+        self.purse.assert_paid()
 
     @property
     def busy_connections(self) -> int:
@@ -189,30 +171,15 @@ async def a_stage(
 
     `redis_url`: the way to the store, where there is another than straight.
     """
-    team = f"team-{uuid4().hex[:12]}"
-    tokens, requests = a_rate(), a_rate("requests_per_day")
     served = {"engine": "vllm", "served_model": "sim", "replicas": list(replicas)}
-    plan = {
-        "name": "default",
-        "tokens_per_day": tokens.limit,
-        "requests_per_day": requests.limit,
-        "concurrent_requests": a_slots().limit,
-        "burst": {"tokens_per_day": tokens.burst, "requests_per_day": requests.burst},
-    }
-    kept = {
-        "store": "redis",
-        "redis_url": {"value": redis_url or store.url},
-        "store_timeout_s": 0.5,
-    }
     document = {
         "models": [{"name": "m", "variants": [served | dict(variant or {})]} | dict(model or {})],
-        "plans": [plan],
-        "keys": [{"name": team, "secret": {"value": SECRET}}],
-        "limits": kept | dict(limits or {}),
         **more,
     }
     with store.client() as client:
+        purse = Purse(client)
+        document |= purse.document(redis_url or store.url, **(limits or {}))
         async with running(document, engines, direct=direct) as it:
-            stage = Stage(it, team, client, frozenset(asyncio.all_tasks()))
+            stage = Stage(it, purse, frozenset(asyncio.all_tasks()))
             yield stage
             await stage.assert_nothing_is_left()

@@ -11,8 +11,9 @@ from gateway.limits.redis_store import RedisStore
 from gateway.limits.store import StoreState
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
+from tests.chaos.purse import LOGIN
 from tests.chaos.redis_faults import REDIS_FAULTS, RedisFault, Way
-from tests.chaos.stage import LOGIN, MAX_TOKENS, PATH, PROMPT, Seen, Stage, a_stage, body, read
+from tests.chaos.stage import MAX_TOKENS, PATH, PROMPT, Seen, Stage, a_stage, body, read
 from tests.support.limit_load import Opened
 from tests.support.lossy_proxy import a_lossy_proxy
 from tests.support.redis_servers import a_redis

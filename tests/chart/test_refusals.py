@@ -107,8 +107,8 @@ def test_what_the_schema_sees(values: str, problem: str) -> None:
         ),
         (
             VARIANT % ("q", "vllm", "autoscaling: {max: 2}"),
-            "models[0].variants[0].deploy.autoscaling: give running_per_replica, ttft_slo_s "
-            "or both",
+            "models[0].variants[0].deploy.autoscaling: give running_per_replica, "
+            "queue_wait_s or ttft_slo_s, or several",
         ),
         (
             VARIANT % ("q", "vllm", "image: {tag: latest}"),

@@ -49,7 +49,7 @@ def promtool(*arguments: str, folder: Path) -> str:
 
 
 def test_every_series_that_is_asked_for_is_one_of_the_gateways() -> None:
-    known = {"sluicegate_engine_running", "sluicegate_engine_ttft_burn"}
+    known = {f"sluicegate_engine_{signal}" for signal in ("running", "queue_wait", "ttft_burn")}
     for metric, _ in _metrics():
         name = _full_name(metric)
         known |= {name, f"{name}_bucket", f"{name}_sum", f"{name}_count"}
@@ -78,7 +78,7 @@ def test_bounds_of_first_tokens_are_buckets() -> None:
 def test_promtool_reads_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules(HPA)))
     said = promtool("check", "rules", "rules.yaml", folder=tmp_path)
-    assert "SUCCESS: 11 rules found" in said
+    assert "SUCCESS: 12 rules found" in said
 
 
 @needs_promtool

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,16 @@ def port_of(child: Child) -> int:
 
 
 class Served:
-    """A gateway that serves from a process of its own."""
+    """A gateway that serves from a process of its own; `login` goes with every call."""
 
-    def __init__(self, child: Child, engine: SimulatedEngine, file: Path) -> None:
+    def __init__(
+        self,
+        child: Child,
+        engine: SimulatedEngine,
+        file: Path,
+        login: Mapping[str, str] | None = None,
+    ) -> None:
+        self.login = login
         self.child = child
         self.engine = engine
         self.file = file
@@ -66,7 +73,7 @@ class Served:
 
     async def post(self, **more: Any) -> httpx.Response:
         async with httpx.AsyncClient(timeout=20) as client:
-            return await client.post(self.url + PATH, json=chat(**more))
+            return await client.post(self.url + PATH, json=chat(**more), headers=self.login)
 
     async def answers(self) -> None:
         """Wait until it answers: the socket listens before the process serves."""
@@ -80,6 +87,7 @@ async def served(
     *arguments: str,
     options: EngineOptions = FAST,
     environ: dict[str, str] | None = None,
+    login: Mapping[str, str] | None = None,
     **more: Any,
 ) -> AsyncIterator[Served]:
     """`gateway serve` of one model on one engine; the engine runs in the test's own loop."""
@@ -88,7 +96,7 @@ async def served(
         command = ["serve", "-c", str(file), "--host", "127.0.0.1", "--port", "0", *arguments]
         async with a_child(*command, environ=environ) as child:
             await child.says("http://localhost:")
-            it = Served(child, engine, file)
+            it = Served(child, engine, file, login)
             await it.answers()
             yield it
 
@@ -98,7 +106,9 @@ async def a_stream(it: Served, **more: Any) -> AsyncIterator[AsyncIterator[bytes
     """A streamed call that has begun: what is still to come of it."""
     async with (
         httpx.AsyncClient(timeout=20) as client,
-        client.stream("POST", it.url + PATH, json=chat(stream=True, **more)) as answer,
+        client.stream(
+            "POST", it.url + PATH, json=chat(stream=True, **more), headers=it.login
+        ) as answer,
     ):
         assert answer.status_code == 200
         pieces = answer.aiter_bytes()
