@@ -30,7 +30,10 @@ def test_what_only_a_cluster_needs_is_read_and_kept() -> None:
         ("image: {digest: abc}", "deploy.image.digest"),
         ("cache: {kind: big}", "deploy.cache.kind"),
         ("cache: {existing_claim: c}", "deploy.cache: existing_claim needs kind: shared"),
-        ("autoscaling: {max: 2}", "give running_per_replica, queue_wait_s or ttft_slo_s, or several"),
+        (
+            "autoscaling: {max: 2}",
+            "give running_per_replica, queue_wait_s or ttft_slo_s, or several",
+        ),
         ("autoscaling: {max: 2, ttft_slo_s: 3}", "ttft_slo_s: must be one of 0.1, 0.25,"),
         ("autoscaling: {min: 3, max: 2, ttft_slo_s: 1}", "min 3 is more than max 2"),
         ("autoscaling: {max: 2, ttft_slo_s: 1}, replicas: 2", "either replicas or autoscaling"),
