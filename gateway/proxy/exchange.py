@@ -34,6 +34,7 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
+from gateway.proxy.onsets import Onsets
 from gateway.proxy.placing import Placing, Search
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
@@ -75,6 +76,7 @@ class Exchange:
         self._rng = rng
         self._hedged = Hedged(attempts=attempts, engines=engines, books=books, clock=clock)
         self._budgets: dict[str, RetryBudget] = {}
+        self._onsets = Onsets()
         self._placing = Placing(
             fleet=fleet,
             engines=engines,
@@ -213,13 +215,17 @@ class Exchange:
         rules = self.retries
         budget = self._budget(first.model)
         now_s = self._clock.now_s()
+        has_room = budget.has_room(now_s, ratio=rules.budget_ratio, floor=rules.budget_floor)
+        if costs_budget(failure) and rules.budget_ratio:
+            one = account.trying
+            has_room = self._onsets.caught(one.state, one.began_s, now_s) or has_room
         failed = Failed(
             failure,
             account.attempts,
             since_s=call.received_s,
             now_s=now_s,
             deadline_s=call.received_s + allowed_s(call, first),
-            has_budget=budget.has_room(now_s, ratio=rules.budget_ratio, floor=rules.budget_floor),
+            has_budget=has_room,
         )
         verdict = decide(failed, rules, self._rng)
         if isinstance(verdict, Stop):

@@ -104,8 +104,8 @@ def decide(failed: Failed, rules: RetryRules, rng: random.Random) -> float | Sto
 
 
 def costs_budget(failure: GatewayError) -> bool:
-    """Whether trying again adds load: where no connection was made, no engine had any yet."""
-    return not isinstance(failure, EngineUnreachable)
+    """Whether trying again adds load: an engine that is gone, or is going, has had none yet."""
+    return not isinstance(failure, EngineUnreachable | EngineDraining)
 
 
 _is_curable: Final = retry_if_exception(

@@ -72,6 +72,8 @@ class Clients:
     goes_on: bool = True
 
     async def call_on(self, number: int) -> None:
+        # so that not all are at the same place of their answers
+        await anyio.sleep(TOKENS * INTER_TOKEN_MS / 1000 * number / STREAMS)
         while self.goes_on:
             try:
                 text = await self._one(number)
@@ -147,7 +149,7 @@ async def test_all_is_replaced_under_two_hundred_streams(tmp_path: Path) -> None
             engine.end()
     assert before.isdisjoint(after)
     resumed = [line for line in gateway.out.splitlines() if b'"resumes":' in line]
-    assert len(resumed) > STREAMS / 2
+    assert len(resumed) > STREAMS / 4
     assert not logged(gateway.said, "worker_ended")
 
 

@@ -122,9 +122,10 @@ def test_without_budget_what_may_have_cost_an_engine_is_not_tried_again() -> Non
         assert (verdict is Stop.BUDGET) == costs_budget(failure)
 
 
-def test_where_no_connection_was_made_the_next_try_is_no_extra_load() -> None:
+def test_after_an_engine_that_is_gone_or_going_the_next_try_is_no_extra_load() -> None:
     assert [type(failure) for failure in ELSEWHERE if not costs_budget(failure)] == [
-        EngineUnreachable
+        EngineUnreachable,
+        EngineDraining,
     ]
 
 
