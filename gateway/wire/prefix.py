@@ -103,10 +103,7 @@ def _parts(ask: Ask, content: memoryview, start: int, has_tools: bool) -> tuple[
     key = start if has_tools else 0
     if ask.operation is not Operation.CHAT:
         return key, 0, crc32(content, start), 0
-    try:
-        messages = _list.decode(content)
-    except msgspec.DecodeError:
-        return key, 0, crc32(content, start), 0
+    messages = _list.decode(content)  # `read_ask` has seen that it is one
     shared_bytes = 0
     own_key = start
     for number, message in enumerate(messages, 1):

@@ -73,7 +73,8 @@ def test_speeds_are_those_of_the_load_test(config: Path, tmp_path: Path) -> None
 
 def test_the_shares_are_told(config: Path, tmp_path: Path) -> None:
     result = a_result(tmp_path / "bench.json", a_machine(efficiency=REAL))
-    shown = recommended(config, "--calibrate", str(result), "-q", "bf16")
+    options = ("-q", "bf16", "--max-model-len", "2048")
+    shown = recommended(config, "--calibrate", str(result), *options)
     assert shown.code == 0
     assert "calibrated: 60% of the bandwidth, 40% of the arithmetic, 2.00 ms" in shown.out
 

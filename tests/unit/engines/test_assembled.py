@@ -120,3 +120,10 @@ def test_logprobs_count_for_the_bound() -> None:
     assert assembled(chunk)["choices"][0]["logprobs"] == {"content": [entry]}
     with pytest.raises(EngineFault, match="too large"):
         assembled(chunk, chunk)
+
+
+@pytest.mark.parametrize("content", [None, []])
+def test_logprobs_without_a_token_add_none(content: list[Any] | None) -> None:
+    chunk = a_delta(content="x")
+    chunk["choices"][0]["logprobs"] = {"content": content}
+    assert "logprobs" in assembled(chunk)["choices"][0]

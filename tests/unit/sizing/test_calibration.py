@@ -38,6 +38,13 @@ def test_a_sweep_gives_all_three_back(bandwidth: float, arithmetic: float, step_
     assert found.step_s == pytest.approx(step_s, abs=1e-4)
 
 
+def test_a_machine_that_is_quicker_under_load_leaves_the_fixed_part_as_assumed() -> None:
+    slow, quick = (Measured(n, PROMPT, PROMPT, 0.01, 0.06, s) for n, s in ((1, 0.02), (400, 0.019)))
+    found = calibrated(a_machine(), [slow, quick])
+    assert found.step_s == ASSUMED.step_s
+    assert 0 < found.bandwidth < 1
+
+
 def test_one_load_leaves_the_fixed_part_as_assumed() -> None:
     found = reached(1, real=Efficiency(0.6, 0.4, ASSUMED.step_s))
     assert found.bandwidth == pytest.approx(0.6, rel=0.01)
