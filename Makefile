@@ -101,11 +101,14 @@ build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev
 	build/compiled-venv/bin/python -m pip install --quiet --disable-pip-version-check --group dev
 	touch $@
 
+# what reads deploy/ or builds the package, whatever is compiled
+OF_THE_CHECKOUT := test_balancers.py test_observability.py test_package.py
+
 test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, against the compiled wheel
 	rm -rf build/compiled-tests && mkdir -p build/compiled-tests
 	cp -r tests pyproject.toml build/compiled-tests
 	cd build/compiled-tests && ../compiled-venv/bin/python -m pytest -q -n $(JOBS) --dist worksteal \
-		tests/integration tests/contract -m "not engines"
+		tests/integration tests/contract -m "not engines" $(addprefix --ignore=tests/integration/,$(OF_THE_CHECKOUT))
 
 bench: $(VENV)/dev.stamp build/compiled-venv/stamp  ## the data-plane rows of docs/performance.md
 	$(BIN)/python -m tests.bench --compiled build/compiled-venv/bin/python --vllm-router

@@ -29,7 +29,7 @@ def check(test: dict[str, Any]) -> None:
     assert test["prompt_tokens"] == pytest.approx(REQUESTS * PROMPT_TOKENS, rel=0.25)
     for name in ("ttft_ms", "e2e_ms"):
         assert test[name]["min"] > 0
-    assert test["ttft_ms"]["p50"] < test["e2e_ms"]["p50"]
+    assert test["ttft_ms"]["p50"] <= test["e2e_ms"]["p50"]  # all may come in one read
 
 
 @pytest.mark.parametrize("operation", ["chat", "completions"])
