@@ -101,8 +101,9 @@ build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev
 	build/compiled-venv/bin/python -m pip install --quiet --disable-pip-version-check --group dev
 	touch $@
 
-# what reads deploy/ or builds the package, whatever is compiled
-OF_THE_CHECKOUT := test_balancers.py test_observability.py test_package.py
+# what reads deploy/, builds the package or takes long, and is the same whatever is compiled
+OF_THE_CHECKOUT := test_balancers.py test_observability.py test_package.py test_up_command.py \
+	test_rolling_change.py
 
 test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, against the compiled wheel
 	rm -rf build/compiled-tests && mkdir -p build/compiled-tests
