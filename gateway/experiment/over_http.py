@@ -64,7 +64,7 @@ class Router:
                 words += urls
                 continue
             for name, value in known.items():
-                word = word.replace(name, value)  # noqa: PLW2901 - one after another
+                word = word.replace(name, value)  # noqa: PLW2901  # one after another
             words.append(word)
         return words
 

@@ -11,7 +11,11 @@ from gateway.errors import PlanInvalid
 from gateway.launch.placement import FoundGpu
 from gateway.sizing.gpus import find_gpu
 
-_QUERY = ("nvidia-smi", "--query-gpu=uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits")  # fmt: skip  # noqa: E501
+_QUERY = (
+    "nvidia-smi",
+    "--query-gpu=uuid,name,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
 _ANSWER_S = 60  # a driver that has to be loaded first takes its time
 _MIB_PER_GIB = 1024
 

@@ -144,6 +144,7 @@ class Exchange:
                 lease = await self._placing.place(search)
             except (NoReplica, Overloaded, RateLimited) as none:
                 raise failure or none from none
+            account.attempt(lease)  # from here on the account gives it back, whatever happens
             state = lease.state
             if failure is None:
                 self._budget(first.model).count_request(call.received_s)
@@ -168,7 +169,6 @@ class Exchange:
         account, state = search.account, lease.state
         if state.target.gradient is not None:
             lease.since_s = self._clock.now_s()
-        account.attempt(lease)
         try:
             if state.variant.hedging is None:
                 adapter = self._engines[state.variant.engine]

@@ -576,3 +576,15 @@ async def test_a_failed_call_may_go_to_one_that_did_not_say_how_long_it_is_busy(
     assert [line["attempts"] for line in bench.settled()] == [2, 2]
     first, other, _, again = (origin.host for origin, _ in bench.upstream.sent)
     assert first == again != other
+
+
+async def test_a_bug_right_after_a_place_was_found_gives_it_back() -> None:
+    bench = Bench(whole())
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    bench.exchange._attempts.form = broken  # type: ignore[assignment]
+    line = await bench.run()
+    assert line["error_code"] == "internal_error"
+    assert not any(state.in_flight for state in bench.fleet)
