@@ -35,6 +35,7 @@ from gateway.fleet.health import (
     why_eject,
 )
 from gateway.fleet.prefix_index import PrefixIndex
+from gateway.fleet.sent import Sent
 from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
 
@@ -73,11 +74,13 @@ class ReplicaState:
         "others",
         "prefilling",
         "prefixes",
+        "processes",
         "reason",
         "record",
         "replica",
         "running",
         "seed",
+        "sendings",
         "serves_in_panic",
         "target",
         "trial",
@@ -101,6 +104,8 @@ class ReplicaState:
         self.waiting: float | None = None
         self.prefilling = 0
         self.prefixes = PrefixIndex()
+        self.sendings = Sent()
+        self.processes = processes
         self.seed = _seed(replica)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
@@ -128,6 +133,16 @@ class ReplicaState:
         """Requests there: our own, and those of others."""
         return self.in_flight + self.others
 
+    @property
+    def sent(self) -> float:
+        """Blocks of prompts that we sent there to compute, of late."""
+        return self.sendings.blocks
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others send there, as far as is known."""
+        return self.processes > 1 or self.others > 0
+
     def known_blocks(self, blocks: Sequence[int]) -> int:
         """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
         return self.prefixes.matched(blocks)
@@ -140,6 +155,7 @@ class ReplicaState:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
+        self.processes = processes
         if not self.target.is_for(replica.concurrency, processes):
             self.target = Target(replica.concurrency, processes)
             self.most = self.target.most
@@ -177,6 +193,7 @@ class Lease:
             self._prefilling = len(prefix.blocks) - state.prefixes.matched(prefix.blocks)
             state.prefilling += self._prefilling
             state.prefixes.add(prefix)
+            state.sendings.add(self._prefilling)
         self.era = state.era
         self.since_s: float | None = None
         self._is_held = True
@@ -250,6 +267,8 @@ class FleetState:
                     self._adopted(before, variant, replica) for replica in variant.replicas
                 )
                 self._by_variant[variant.name] = states
+                for state in states:
+                    state.sendings.share(states[0].sendings.calls)
                 _start_level(states)
                 self._settle_use(states)
         self.catalog = catalog

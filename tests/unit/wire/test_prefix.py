@@ -36,6 +36,12 @@ def test_a_conversation_that_goes_on_begins_as_it_did() -> None:
     assert then.shared_blocks < len(first.blocks) <= then.past_blocks <= len(then.blocks)
 
 
+def test_what_nobody_has_answered_is_no_past() -> None:
+    documents = prefix_of(chat(SYSTEM, ONE, OTHER, ONE))
+    assert documents.past_blocks == 0
+    assert documents.own_key == prefix_of(chat(SYSTEM, ONE)).own_key
+
+
 def test_conversations_under_one_system_prompt_share_that_and_no_more() -> None:
     one, other = prefix_of(chat(SYSTEM, ONE)), prefix_of(chat(SYSTEM, OTHER))
     assert one.shared_key == other.shared_key != 0
