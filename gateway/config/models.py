@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from gateway.config.access import Limited
 from gateway.config.base import Number, Section
 from gateway.config.deploy import Deploy
+from gateway.config.mirror import Mirror
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
@@ -176,6 +177,11 @@ class Model(Section):
         None,
         description="Second tries for short calls that are late; none unless given, "
         "`{}` for these defaults.",
+    )
+    mirror: Mirror | None = Field(
+        None,
+        description="A shadow that gets a sample of the answered calls as well; its answers are "
+        "compared with those that the clients got, and told to nobody.",
     )
     resume: bool | Literal["streams"] = Field(
         True,

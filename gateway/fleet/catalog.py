@@ -16,6 +16,7 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
+from gateway.config.mirror import Mirror
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
@@ -61,6 +62,7 @@ class Variant:
     resume: bool | Literal["streams"] = True
     session: SessionBy = "header"
     queue: Queue = field(default_factory=Queue)
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class Target:
 
     model: Model
     variant: Variant | None = None
+
+    @property
+    def first(self) -> Variant:
+        """The variant, or the model's default."""
+        return self.variant or self.model.variants[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,7 @@ class _Compiler:
         for model, path in tagged:
             self._claim_tags(model, path)
         self._check_fallbacks(compiled)
+        self._check_mirrors(compiled)
         plans = {"default": Plan("default", ("*",))} | self._plans(compiled)
         rates: dict[str, Rates] = {"default": Rates()}
         rates |= {plan.name: plan for plan in self._document.plans}
@@ -212,6 +220,7 @@ class _Compiler:
             resume=model.resume,
             session=model.session,
             queue=model.queue,
+            mirror=model.mirror,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -251,6 +260,18 @@ class _Compiler:
                     self.problems.append(f'{where}: "{fallback}" is no model; known: {known}')
                 elif given.name in _reachable(fallback, compiled):
                     self.problems.append(f'{where}: "{fallback}" leads back to "{given.name}"')
+
+    def _check_mirrors(self, compiled: Mapping[str, Model]) -> None:
+        for index, given in enumerate(self._document.models):
+            if given.mirror is None:
+                continue
+            where, to = f"models[{index}].mirror.to", given.mirror.to
+            target = self._names.get(to)
+            if target is None:
+                known = ", ".join(compiled)
+                self.problems.append(f'{where}: "{to}" is no model or variant; known: {known}')
+            elif [one.name for one in compiled[given.name].variants] == [target.first.name]:
+                self.problems.append(f'{where}: "{to}" answers the calls themselves')
 
     def _plans(self, compiled: Mapping[str, Model]) -> dict[str, Plan]:
         plans: dict[str, Plan] = {}

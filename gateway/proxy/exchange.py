@@ -34,6 +34,7 @@ from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
+from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.proxy.onsets import Onsets
 from gateway.proxy.placing import Placing, Search
 from gateway.proxy.race import Hedged
@@ -64,12 +65,15 @@ class Exchange:
         limiter: Limiter,
         clock: Clock,
         rng: random.Random,
+        mirroring: Mirroring | None = None,
     ) -> None:
+        """`mirroring` None: no call is."""
         self.fleet = fleet
         self.retries = retries
         self.is_draining = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._engines = engines
+        self._mirroring = mirroring
         self._attempts = attempts
         self._books = books
         self._clock = clock
@@ -133,8 +137,21 @@ class Exchange:
         account.story.ask = ask
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         account.prefix = self._placing.prefix(call, ask, route)
-        with Deadline(allowed_s(call, route[0]), self.loop):
-            await self._try_all(Search(call, ask, caller, route, account), client)
+        search = Search(call, ask, caller, route, account)
+        mirrored = None
+        if route[0].mirror is not None and self._mirroring is not None:
+            mirrored = self._mirroring.sampled(route[0], call, ask, client)
+        if mirrored is None:
+            await self._within_time(search, client)
+            return
+        try:
+            await self._within_time(search, mirrored.client)
+        finally:
+            mirrored.over(account)
+
+    async def _within_time(self, search: Search, client: Client) -> None:
+        with Deadline(allowed_s(search.call, search.route[0]), self.loop):
+            await self._try_all(search, client)
 
     async def _try_all(self, search: Search, client: Client) -> None:
         call, account, first = search.call, search.account, search.route[0]

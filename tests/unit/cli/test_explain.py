@@ -81,6 +81,14 @@ def test_what_a_name_means(file: Path) -> None:
     assert "drawn by weight" not in meaning(file, "drawn:a")
 
 
+def test_a_model_whose_calls_are_mirrored_says_where(file: Path) -> None:
+    file.write_text(
+        CONFIG.replace("    fallbacks: [small]", "    mirror: {to: small, sample: 0.1}")
+    )
+    assert meaning(file, "llama").endswith('0.1 of its calls are mirrored to "small"')
+    assert "mirrored" not in meaning(file, "small")
+
+
 def test_an_unknown_name_fails_and_is_told_what_is_near(file: Path) -> None:
     outcome = explained(file, "smal")
     assert outcome.code == 1
