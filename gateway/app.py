@@ -59,6 +59,7 @@ from gateway.limits.stores import open_store
 from gateway.live.levels import KeyLevels
 from gateway.live.watch import IN_FLIGHT, USABLE_BY, WORKERS, Live
 from gateway.proxy.account import Bookkeeper
+from gateway.proxy.adapter_loading import AdapterLoading
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.mirror.mirroring import Mirroring
@@ -166,6 +167,7 @@ def build(
         clock=clock,
         rng=rng,
         mirroring=mirroring,
+        loading=AdapterLoading(upstream, ENGINES),
     )
     readiness = Readiness()
     endpoints = Endpoints(lambda: next(iter(fleet.catalog.models)))

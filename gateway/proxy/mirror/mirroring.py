@@ -236,7 +236,7 @@ class Mirroring:
         ready = [
             one
             for one in self._fleet.candidates(variant, (), only_usable=True)
-            if one.health.is_usable
+            if one.health.is_usable and _has_adapter(one, variant)
         ]
         roomy = [one for one in ready if _has_room(one)]
         if not roomy:
@@ -256,6 +256,7 @@ class Mirroring:
         )
         account = Account(call, _settle_nothing, Story(call.received_s, self._clock.now_s))
         account.stream = sent.ask.stream
+        account.adapter = sent.variant.adapter
         account.attempt(Lease(state))
         adapter = self._engines[state.variant.engine]
         try:
@@ -302,6 +303,11 @@ class Mirroring:
 def _has_room(state: ReplicaState) -> bool:
     """Its last place is left to a real call, unless it has but one."""
     return not state.waiting and state.in_flight < max(1, state.most - 1)
+
+
+def _has_adapter(state: ReplicaState, variant: Variant) -> bool:
+    """Nothing is loaded for a shadow."""
+    return variant.adapter is None or state.adapters.has(variant.adapter.name)
 
 
 def _settle_nothing(_: Account, __: Call) -> None:
