@@ -32,11 +32,11 @@ def place_of(given: models.Model, name: str) -> str:
     """Where an adapter of this model stands first, below the model's path."""
     for number, variant in enumerate(given.variants):
         deployed = () if variant.deploy is None else variant.deploy.lora_adapters
-        lists = (("adapters", variant.adapters), ("deploy.lora_adapters", deployed))
-        for key, adapters in lists:
-            for place, one in enumerate(adapters):
-                if one.name == name:
-                    return f"variants[{number}].{key}[{place}].name"
+        listed = [one.name for one in variant.adapters]
+        started = [one.name for one in deployed]
+        for key, names in (("adapters", listed), ("deploy.lora_adapters", started)):
+            if name in names:
+                return f"variants[{number}].{key}[{names.index(name)}].name"
     raise KeyError(name)
 
 

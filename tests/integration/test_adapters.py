@@ -61,7 +61,7 @@ async def test_it_is_asked_for_by_name_where_it_is_loaded(stream: bool) -> None:
         for _ in range(4):
             answer = await ask(it, stream=stream)
             assert answer.status_code == 200
-        assert '"model":"sql"' in answer.text
+            assert '"model":"sql"' in answer.text
         assert [one["model"] for one in seen(it, 1)] == ["sql"] * 4
         assert seen(it, 0) == []
         await it.settled()
@@ -180,11 +180,44 @@ async def test_plans_allow_it_by_its_name() -> None:
 
 
 async def test_tgi_is_asked_by_its_own_names_for_adapters() -> None:
-    tgi = replace(FAST, engine="tgi", models=("sim", "sql"))
+    tgi = replace(FAST, engine="tgi", adapters=("sql",))
     async with adapted(tgi, adapters=[{"name": "sql"}]) as it:
         assert (await ask(it)).status_code == 200
-        assert [one["model"] for one in seen(it, 0)] == ["sql"]
+        assert (await ask(it, "m")).status_code == 200
+        assert [one["model"] for one in seen(it, 0)] == ["sql", "tgi"]
         body = {"inputs": "Hi", "parameters": {"max_new_tokens": 2}}
         async with httpx.AsyncClient(timeout=30) as client:
-            answer = await client.post(it.url + "/generate", json=body | {"model": "sql"})
-        assert answer.status_code == 200
+            for path in ("generate", "generate_stream"):
+                for model in ("sql", "m"):
+                    answer = await client.post(f"{it.url}/tgi/{model}/{path}", json=body)
+                    assert answer.status_code == 200
+                asked = [one["parameters"].get("adapter_id") for one in seen(it, 0, f"/{path}")]
+                assert asked == ["sql", None]
+
+
+async def test_what_a_replica_of_another_kind_takes_by_name_goes_there() -> None:
+    other = replace(FAST, engine="openai", models=("sim", "sql"))
+    async with adapted(other, adapters=[{"name": "sql"}]) as it:
+        assert (await ask(it)).status_code == 200
+        assert [one["model"] for one in seen(it, 0)] == ["sql"]
+
+
+async def test_a_stream_goes_on_where_the_adapter_is() -> None:
+    async with adapted(FIXED, FAST, FIXED, adapters=[{"name": "sql"}]) as it:
+        it.engines[0].inject("reset-after=3")
+        it.engines[2].inject("reset-after=3", count=1)
+        answer = await ask(it, stream=True, max_tokens=24, temperature=0)
+        assert answer.text.endswith("data: [DONE]\n\n") or '"error"' in answer.text
+        assert seen(it, 1) == []
+
+
+async def test_conversations_with_an_adapter_are_known_apart_from_the_models() -> None:
+    async with adapted(FIXED, model={"policy": "prefix-affinity"}) as it:
+        long = [{"role": "user", "content": "word " * 500}]
+        (state,) = it.gateway.inference.exchange.fleet
+        await ask(it, "m", messages=long)
+        once = len(state.prefixes)
+        await ask(it, "sql", messages=long)
+        assert len(state.prefixes) == 2 * once - 1  # the key that stands for nothing is shared
+        await ask(it, "sql", messages=long)
+        assert len(state.prefixes) == 2 * once - 1  # the key that stands for nothing is shared

@@ -89,6 +89,13 @@ def test_a_model_whose_calls_are_mirrored_says_where(file: Path) -> None:
     assert "mirrored" not in meaning(file, "small")
 
 
+def test_an_adapter_says_whose_engines_answer(file: Path) -> None:
+    file.write_text(
+        CONFIG.replace("url: http://d:8000", "url: http://d:8000, adapters: [{name: sql}]")
+    )
+    assert meaning(file, "sql").endswith("it is a LoRA adapter on the engines of small")
+
+
 def test_an_unknown_name_fails_and_is_told_what_is_near(file: Path) -> None:
     outcome = explained(file, "smal")
     assert outcome.code == 1
