@@ -55,7 +55,7 @@ async def test_adapters_are_loaded_used_and_unloaded(
     async with running(document, environ={"GATEWAY_ADMIN_KEY": KEY}) as it:
         (state,) = it.gateway.inference.exchange.fleet
         await until(lambda: state.is_usable and state.adapters.known is not None, 60)
-        assert state.adapters.known == {"first"}
+        assert state.adapters.known == frozenset(("first",))
         texts = [await said(it, name) for name in ("m", "first", "sql", "poet", "m")]
         assert texts[0] == texts[4]
         assert len(set(texts)) == 4

@@ -41,7 +41,7 @@ def test_sleep_is_seen() -> None:
 
 def test_adapters_are_those_that_are_listed_with_a_parent() -> None:
     body = b'{"data":[{"id":"base","parent":null},{"id":"sql","parent":"base"},{"id":"x"}]}'
-    assert VLLM.listed_adapters(body) == {"sql"}
+    assert VLLM.listed_adapters(body) == frozenset(("sql",))
     assert VLLM.listed_adapters(b"?") is None
 
 

@@ -614,13 +614,12 @@ def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> N
 
 
 def test_calls_for_an_adapter_go_to_the_replicas_of_its_model_that_have_it() -> None:
-    fleet = FleetState(
-        a_catalog(a_model("m", variants=[a_variant("x", A, B, adapters=[{"name": "sql"}])]))
-    )
+    variant = a_variant("x", "http://a", "http://b", adapters=[{"name": "sql"}])
+    fleet = FleetState(a_catalog(a_model("m", variants=[variant])))
     first, second = fleet
-    (variant,) = fleet.catalog.models["sql"].variants
+    (sql,) = fleet.catalog.models["sql"].variants
     first.adapters.listed([])
     second.adapters.listed(["sql"])
-    assert list(fleet.candidates(variant, (), only_usable=True)) == [second]
-    assert list(fleet.candidates(variant, [second], only_usable=False)) == []
-    assert fleet.has_usable(variant)
+    assert list(fleet.candidates(sql, (), only_usable=True)) == [second]
+    assert list(fleet.candidates(sql, [second], only_usable=False)) == []
+    assert fleet.has_usable(sql)
