@@ -34,6 +34,7 @@ from gateway.fleet.health import (
     stands_out,
     why_eject,
 )
+from gateway.fleet.loadable import Loadable, having
 from gateway.fleet.prefix_index import PrefixIndex
 from gateway.fleet.sent import Sent
 from gateway.fleet.target import Target
@@ -56,10 +57,11 @@ class ReplicaState:
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
     request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
-    while none has been seen.
+    while none has been seen. `adapters` are those that it has.
     """
 
     __slots__ = (
+        "adapters",
         "awaits_trial",
         "era",
         "health",
@@ -122,6 +124,7 @@ class ReplicaState:
         self.most = self.target.most
         self.was_full = False
         self.usual_s = 0.0
+        self.adapters = Loadable()
         self.on_free: Callable[[ReplicaState], None] | None = None
 
     @property
@@ -263,6 +266,8 @@ class FleetState:
         self._states, self._by_variant = {}, {}
         for model in catalog.models.values():
             for variant in model.variants:
+                if variant.of is not None:
+                    continue  # it has no replicas of its own
                 states = tuple(
                     self._adopted(before, variant, replica) for replica in variant.replicas
                 )
@@ -286,6 +291,9 @@ class FleetState:
 
         Probes can be wrong: when no usable one is left anywhere, the others are asked as well.
         """
+        if variant.of is not None and variant.adapter is not None:
+            base = self.candidates(variant.of, tried, only_usable=only_usable)
+            return having(base, variant.adapter)
         states = self._by_variant.get(variant.name, ())
         if only_usable:
             return [s for s in states if s.is_usable and s not in tried]
@@ -296,7 +304,8 @@ class FleetState:
         return self._by_variant.get(variant, ())
 
     def has_usable(self, variant: Variant) -> bool:
-        return any(state.is_usable for state in self._by_variant.get(variant.name, ()))
+        states = self._by_variant.get(variant.engines.name, ())
+        return any(state.is_usable for state in states)
 
     def probed(
         self,

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.telemetry.cells import Cells, Labels, Readings
 from gateway.telemetry.counted import Counted
 from gateway.telemetry.instruments import Count, Distribution, Instruments
+from gateway.telemetry.mirror_metrics import MirrorMetrics
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 ROUTE: Final = ("model", "variant", "replica")
@@ -218,6 +219,7 @@ class Metrics:
             "were waiting for it (`dropped`).",
             ("result",),
         )
+        self.mirrors = MirrorMetrics(new)
         self._estimates = new.histogram(
             "gateway_token_estimate_ratio",
             "Tokens estimated when a call came, divided by those counted when it was over.",

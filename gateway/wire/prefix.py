@@ -50,11 +50,14 @@ class Prefix(msgspec.Struct, frozen=True, gc=False):
 NO_PREFIX = Prefix()
 
 
-def prefix_of(ask: Ask, session: bytes | None = None) -> Prefix:
-    """`session`: what its caller says that belongs together, whatever it begins with."""
+def prefix_of(ask: Ask, session: bytes | None = None, salt: bytes = b"") -> Prefix:
+    """`session`: what its caller says that belongs together, whatever it begins with.
+
+    `salt`: what else must be equal, so that a cache can be shared.
+    """
     fields = ask.fields
     content = memoryview(fields.get(_CONTENT[ask.operation], b""))
-    start = crc32(memoryview(fields.get("cache_salt", b"")))
+    start = crc32(memoryview(fields.get("cache_salt", b"")), crc32(salt))
     if "tools" in fields:
         blocks, start = _chained(memoryview(fields["tools"]), start, with_rest=True)
     else:

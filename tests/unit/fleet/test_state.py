@@ -642,3 +642,15 @@ def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> N
     seeds = [[state.seed for state in FleetState(catalog)] for _ in range(2)]
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
+
+
+def test_calls_for_an_adapter_go_to_the_replicas_of_its_model_that_have_it() -> None:
+    variant = a_variant("x", "http://a", "http://b", adapters=[{"name": "sql"}])
+    fleet = FleetState(a_catalog(a_model("m", variants=[variant])))
+    first, second = fleet
+    (sql,) = fleet.catalog.models["sql"].variants
+    first.adapters.listed([])
+    second.adapters.listed(["sql"])
+    assert list(fleet.candidates(sql, (), only_usable=True)) == [second]
+    assert list(fleet.candidates(sql, [second], only_usable=False)) == []
+    assert fleet.has_usable(sql)

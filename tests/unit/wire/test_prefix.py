@@ -125,3 +125,12 @@ def test_a_user_is_a_session_only_where_that_is_wanted() -> None:
     assert session_of(ask, None, "header") is None
     assert session_of(ask, None, "user") == b'"u"'
     assert session_of(chat(ONE, user=None), None, "user") is None
+
+
+def test_what_must_be_equal_beside_the_prompt_salts_it() -> None:
+    body = msgspec.json.encode({"model": "m", "prompt": "x" * 4096})
+    given = read_ask(body, Operation.COMPLETION)
+    one, other = prefix_of(given, None, b"sql"), prefix_of(given)
+    assert not set(one.blocks) & set(other.blocks)
+    assert one.own_key != other.own_key
+    assert other == prefix_of(given, None, b"")
