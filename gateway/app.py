@@ -51,6 +51,7 @@ from gateway.fleet.review import keep_reviewing
 from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
 from gateway.fleet.trials import Trials
+from gateway.fleet.waking import demands
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
@@ -62,7 +63,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
-from gateway.queueing.queues import Queues, keep_looking
+from gateway.queueing.queues import keep_looking
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -164,7 +165,7 @@ def build(
         traced.configure(document.telemetry)
 
     reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, exchange.queues, readiness, store)
+    _show_gauges(metrics, fleet, exchange, readiness, store, clock)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
@@ -310,10 +311,13 @@ def _health_rules(document: Document) -> HealthRules:
 def _show_gauges(
     metrics: Metrics,
     fleet: FleetState,
-    queues: Queues,
+    exchange: Exchange,
     readiness: Readiness,
     store: LimitStore,
+    clock: Clock,
 ) -> None:
+    queues = exchange.queues
+
     def per_replica(
         read: Callable[..., float | None],
     ) -> Callable[[], Iterator[tuple[Labels, float]]]:
@@ -349,6 +353,13 @@ def _show_gauges(
         "Calls that wait in the gateway for a replica.",
         ("model", "variant"),
         lambda: [((variant.model, variant.name), size) for variant, size in queues.lengths()],
+    )
+    metrics.level(
+        "gateway_wake_demand",
+        "Calls that wait for a variant whose engines may be away; at least 1 for a minute after "
+        "a call has found them away. Absent for variants without `wake`.",
+        ("model", "variant"),
+        lambda: demands(fleet, queues.waiting, exchange.wanted, clock.now_s()),
     )
     metrics.gauge(
         "gateway_replica_load",

@@ -18,6 +18,7 @@ from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
+from gateway.config.wake import Wake
 from gateway.errors import ConfigInvalid
 from gateway.wire.http import Origin
 from gateway.wire.prefix import SessionBy
@@ -61,6 +62,7 @@ class Variant:
     resume: bool | Literal["streams"] = True
     session: SessionBy = "header"
     queue: Queue = field(default_factory=Queue)
+    wake: Wake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ class _Compiler:
             resume=model.resume,
             session=model.session,
             queue=model.queue,
+            wake=given.wake,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:

@@ -7,6 +7,7 @@ every replica that stays.
 import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.auth.keys import IssuedRing
@@ -276,6 +277,10 @@ class FleetState:
         """Those of a variant, by its name; none where it is not served any more."""
         return self._by_variant.get(variant, ())
 
+    def serves(self, variant: str) -> bool:
+        """Whether there is a variant of this name now, with replicas or without."""
+        return variant in self._by_variant
+
     def has_usable(self, variant: Variant) -> bool:
         return any(state.is_usable for state in self._by_variant.get(variant.name, ()))
 
@@ -310,6 +315,10 @@ class FleetState:
         has_changed = self._change(state, health, reason or reason_for(health))
         self.on_room(state.variant.name)
         return has_changed
+
+    def gone(self, state: ReplicaState) -> None:
+        """Nobody listens there any more, which is no fault where the variant may wake."""
+        self._change(state, replace(state.health, probed=Condition.AWAY, failures=0), Reason.AWAY)
 
     def observed(self, lease: Lease, failure: GatewayError | None, now_s: float) -> None:
         """An attempt is over: None means that it answered."""

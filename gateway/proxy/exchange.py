@@ -20,6 +20,7 @@ from gateway.errors import (
     Draining,
     GatewayError,
     InternalError,
+    ModelWaking,
     NoReplica,
     Overloaded,
     RateLimited,
@@ -35,7 +36,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
 from gateway.proxy.onsets import Onsets
-from gateway.proxy.placing import Placing, Search
+from gateway.proxy.placing import Placing, Search, is_gone
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.proxy.server_timing import server_timing
@@ -85,8 +86,10 @@ class Exchange:
             limiter=limiter,
             clock=clock,
             rng=rng,
+            heartbeat_s=attempts.heartbeat_s,
         )
         self.queues = self._placing.queues
+        self.wanted = self._placing.wanted
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -134,7 +137,7 @@ class Exchange:
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         account.prefix = self._placing.prefix(call, ask, route)
         with Deadline(allowed_s(call, route[0]), self.loop):
-            await self._try_all(Search(call, ask, caller, route, account), client)
+            await self._try_all(Search(call, ask, caller, route, account, client), client)
 
     async def _try_all(self, search: Search, client: Client) -> None:
         call, account, first = search.call, search.account, search.route[0]
@@ -142,6 +145,8 @@ class Exchange:
         while True:
             try:
                 lease = await self._placing.place(search)
+            except ModelWaking:
+                raise  # that nobody was there when it was tried is no news
             except (NoReplica, Overloaded, RateLimited) as none:
                 raise failure or none from none
             account.attempt(lease)  # from here on the account gives it back, whatever happens
@@ -158,6 +163,8 @@ class Exchange:
             search.tried.append(state)
             if client.is_gone or not self._placing.is_any_left(search):
                 raise failure
+            if is_gone(state, failure):
+                continue  # one try for each time that a probe finds it
             wait_s = self._wait_before_retry_s(call, first, account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)

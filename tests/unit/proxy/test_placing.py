@@ -27,6 +27,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation, read_ask
 from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.fake_client import FakeClient
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import a_caller
 
@@ -50,6 +51,7 @@ class Bench:
             limiter=Limiter(MemoryStore(self.clock), metrics, self.clock),
             clock=self.clock,
             rng=random.Random(0),
+            heartbeat_s=15.0,
         )
         self.states = list(self.fleet)
 
@@ -62,7 +64,7 @@ class Bench:
         call = Call(operation, OpenAiDialect(), body, "id-1", self.clock.now_s())
         ask = read_ask(body, operation)
         route = self.fleet.catalog.models["m"].variants
-        search = Search(call, ask, a_caller(), route, self.books.open(call))
+        search = Search(call, ask, a_caller(), route, self.books.open(call), FakeClient())
         search.account.prefix = self.placing.prefix(call, ask, route)
         search.tried += tried
         return search
