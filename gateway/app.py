@@ -48,6 +48,7 @@ from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.review import keep_reviewing
+from gateway.fleet.sleeper import Sleeper
 from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
 from gateway.fleet.trials import Trials
@@ -251,6 +252,15 @@ def _lifespan(
                 if issuer is not None:
                     group.start_soon(issuer.run)
                 group.start_soon(prober.run)
+                sleeper = Sleeper(
+                    exchange.fleet,
+                    exchange.queues.waiting,
+                    exchange.wanted,
+                    prober,
+                    clients,
+                    clock,
+                )
+                group.start_soon(sleeper.run)
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
                 group.start_soon(keep_looking, exchange.queues)

@@ -5,6 +5,7 @@ is remembered for a minute: whoever starts engines looks every few seconds only,
 that has left by then will try again.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -41,6 +42,10 @@ class Wanted:
 
     def want(self, variant: Variant, now_s: float) -> None:
         self._last_s[variant.name] = now_s
+
+    def last_s(self, variant: str) -> float:
+        """When it was wanted last, by its name; minus infinity: not lately."""
+        return self._last_s.get(variant, -math.inf)
 
     def demand(self, variant: str, waiting: int, now_s: float) -> int:
         """How many calls wait for it, and at least 1 while it was wanted lately."""

@@ -13,6 +13,7 @@ class EngineOptions:
     That is 12,000 prompt tokens a second, 8 ms between tokens for one request and 20 ms for
     128 at once, and 476,000 tokens of KV cache (the last as vLLM 0.19 reported it); a step computes
     at most 8192 tokens of prompts, vLLM's default there.
+    `has_sleep_mode`: vLLM's, and that of its development mode; `wake_s` is how long waking takes.
     `max_queued` None: the queue has no bound. `drain_s` 0: SIGTERM ends running answers at once.
     """
 
@@ -33,6 +34,8 @@ class EngineOptions:
     unicode: bool = False
     keep_alive_s: float = 5.0
     drain_s: float = 0.0
+    has_sleep_mode: bool = True
+    wake_s: float = 0.0
 
     @property
     def context_tokens(self) -> int:

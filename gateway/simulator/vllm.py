@@ -8,12 +8,14 @@ from typing import Final
 
 from typing_extensions import override
 
+from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
 from gateway.simulator.kv_cache import BLOCK_TOKENS
 from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens
 from gateway.simulator.refused import Refused, token_ids
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode
+from gateway.simulator.vllm_sleep import PATHS, sleep_or_wake
 
 _MAX_STOPS: Final = 4
 _VOCABULARY: Final = 2**40  # ids are up to four bytes long, behind their length
@@ -40,10 +42,20 @@ class VllmFace(OpenAiFace):
                 self.json(wire, 200, {"version": self.options.version})
             case "/load":
                 self.json(wire, 200, {"server_load": len(self.engine.scheduler.running)})
+            case "/is_sleeping" if self.options.has_sleep_mode:
+                self.json(wire, 200, {"is_sleeping": self.engine.is_asleep})
             case path if path in _POSTS:
                 self.json(wire, 405, {"detail": "Method Not Allowed"})
             case _:
                 super().get(request, wire)
+
+    @override
+    async def post(self, request: Request, body: Body, wire: Wire, fault: Fault | None) -> None:
+        if self.options.has_sleep_mode and request.path in PATHS:
+            answer = await sleep_or_wake(self.engine, request.path, request.query)
+            self.json(wire, 200, dict(answer))
+        else:
+            await super().post(request, body, wire, fault)
 
     @override
     def unknown_path(self) -> Body:
@@ -78,6 +90,8 @@ class VllmFace(OpenAiFace):
 
     @override
     def body_of(self, request: Request) -> Body:
+        if request.path in PATHS:
+            return {}
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise _invalid("Unsupported Media Type: Only 'application/json' is allowed", None)

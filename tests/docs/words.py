@@ -39,6 +39,8 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Overloaded: "Wait for `retry-after`. If it lasts, add replicas: see "
     "[overload](overload.md).",
+    errors.ModelWaking: "Wait for `retry-after`. If it lasts, see why its engines do not start: "
+    "[scale to zero](scale-to-zero.md).",
     errors.TooManyWatchers: "Close a dashboard or a `gateway top` that nobody looks at.",
     errors.Draining: "Try again: another gateway process will answer.",
     errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
@@ -71,6 +73,7 @@ EVENTS: dict[str, str] = {
     "key_set_aside": "A key made at run time cannot be used as it is; `reason` says why.",
     "keys_restored": "Redis had lost its memory, and was told the keys made at run time again.",
     "audit": "A key was created, rotated, disabled, enabled or deleted.",
+    "sleep_mode_failed": "A vLLM did not go to sleep, or did not wake, as it was told.",
     "bug": "A failure of the gateway itself, with its stack.",
 }
 
