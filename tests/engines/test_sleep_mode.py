@@ -32,8 +32,8 @@ async def test_a_vllm_is_put_to_sleep_by_one_gateway_and_woken_by_another(
         document = {"models": [{"name": "m", "variants": [variant]}]}
         async with running(document) as first, running(document) as second:
             states = [next(iter(it.gateway.inference.exchange.fleet)) for it in (first, second)]
+            await until(lambda: all(one.condition == "ready" for one in states), ENOUGH_S)
             for it in (first, second):
-                await until(lambda: all(one.condition == "ready" for one in states), ENOUGH_S)
                 assert await _answered(it.url)
                 await until(lambda: all(one.condition == "asleep" for one in states), ENOUGH_S)
                 assert _sleeps(engine)
