@@ -128,9 +128,14 @@ class Variant(Section):
     @field_validator("wake")
     @classmethod
     def _is_woken_by_its_own_means(cls, wake: Wake | None, info: ValidationInfo) -> Wake | None:
-        if wake is not None and wake.method == "vllm-sleep" and info.data.get("engine") != "vllm":
+        if wake is not None and wake.sleeps and info.data.get("engine") != "vllm":
             raise ValueError("method vllm-sleep needs engine: vllm")
         return wake
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its engines are vLLMs that the gateway wakes."""
+        return self.wake is not None and self.wake.sleeps
 
     @field_validator("replicas", mode="before")
     @classmethod

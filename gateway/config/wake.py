@@ -29,8 +29,13 @@ class Wake(Section):
         "anybody, before it is put to sleep; none: never.",
     )
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether its engines are vLLMs that the gateway wakes."""
+        return self.method == "vllm-sleep"
+
     @model_validator(mode="after")
     def _puts_to_sleep_what_it_wakes(self) -> Self:
-        if self.sleep_after_s is not None and self.method != "vllm-sleep":
+        if self.sleep_after_s is not None and not self.sleeps:
             raise ValueError("sleep_after_s needs method: vllm-sleep")
         return self

@@ -122,7 +122,7 @@ class Sleeper:
 
 def _is_ours(state: ReplicaState) -> bool:
     wake = state.variant.wake
-    return wake is not None and wake.method == "vllm-sleep"
+    return wake is not None and wake.sleeps
 
 
 def _named(state: ReplicaState) -> dict[str, str]:

@@ -611,3 +611,23 @@ def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> N
     seeds = [[state.seed for state in FleetState(catalog)] for _ in range(2)]
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
+
+
+def test_one_that_is_gone_or_put_to_sleep_is_out_at_once_and_comes_back_with_a_probe() -> None:
+    fleet, [gone, asleep] = a_fleet()
+    fleet.gone(gone)
+    fleet.put_to_sleep(asleep)
+    assert [(one.condition, one.reason) for one in (gone, asleep)] == [
+        (Condition.AWAY, Reason.AWAY),
+        (Condition.ASLEEP, Reason.ASLEEP),
+    ]
+    assert not fleet.has_usable(gone.variant)
+    fleet.probed(gone, READY, QUIET, 0.0)
+    assert gone.is_usable
+
+
+def test_a_fleet_knows_what_it_serves() -> None:
+    fleet, [state, _] = a_fleet()
+    assert fleet.serves(state.variant.name)
+    fleet.apply(a_catalog(a_model("other")))
+    assert not fleet.serves(state.variant.name)
