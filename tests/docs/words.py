@@ -125,6 +125,10 @@ CONDITIONS: dict[Condition, tuple[str, str]] = {
     Condition.READY: ("Probes pass.", "yes"),
     Condition.LOADING: ("The engine says that it loads its model (llama.cpp).", "no"),
     Condition.ASLEEP: ("vLLM says that it sleeps: no fault, it may be woken.", "no"),
+    Condition.AWAY: (
+        "Nobody listens there, which is no fault of a variant that [may wake](scale-to-zero.md).",
+        "no",
+    ),
     Condition.MISCONFIGURED: (
         "It does not serve the model, or refuses the key: correct `served_model` or `api_key`.",
         "no",
@@ -144,6 +148,7 @@ REASONS: dict[Reason, str] = {
     Reason.PROBE_FAILED: "Two probes in a row have failed.",
     Reason.LOADING: "The engine says that it loads.",
     Reason.ASLEEP: "The engine says that it sleeps.",
+    Reason.AWAY: "No connection could be made, and the variant may wake.",
     Reason.MODEL_MISSING: "The engine's list of models leaves out `served_model`.",
     Reason.CREDENTIALS_REFUSED: "The engine has answered a probe with 401 or 403.",
     Reason.FAILURES: "`consecutive_failures` tries in a row have failed.",
