@@ -46,10 +46,9 @@ class Search:
     """A call that is to be placed, perhaps more than once.
 
     `tried`: replicas that must not get it again. `passed`: variants that it must not wait for.
-    `held_s`: how long of its waiting was for engines that were away.
     """
 
-    __slots__ = ("account", "ask", "call", "caller", "client", "held_s", "passed", "route", "tried")
+    __slots__ = ("account", "ask", "call", "caller", "client", "passed", "route", "tried")
 
     def __init__(
         self,
@@ -62,7 +61,6 @@ class Search:
     ) -> None:
         self.call = call
         self.client = client
-        self.held_s = 0.0
         self.ask = ask
         self.caller = caller
         self.route = route
@@ -129,8 +127,7 @@ class Placing:
             if state.in_flight < state.most:
                 return Lease(state, search.account.prefix)
             try:
-                waited_s = search.account.queued_s - search.held_s
-                lease = await self._waited(search, state.variant, waited_s)
+                lease = await self._waited(search, state.variant)
             except Overloaded:
                 search.passed.append(state.variant)
                 if not self.is_any_left(search):
@@ -194,22 +191,19 @@ class Placing:
         variant = self._first_away(search, search.passed)
         if variant is None:
             raise NoReplica("no replica can take this call now")
-        began_s = self._clock.now_s()
-        self.wanted.want(variant, began_s)
+        self.wanted.want(variant, self._clock.now_s())
         # what was tried there is gone; what comes back is another engine
         search.tried = [state for state in search.tried if state.variant.name != variant.name]
         try:
             await self._charge(search, variant)
             with self._beating(search):
-                return await self._waited(search, variant, search.held_s)
+                return await self._waited(search, variant, held=True)
         except (Overloaded, RateLimited) as refused:
             search.passed.append(variant)
             is_final = isinstance(refused, RateLimited) and refused.is_for_key
             if is_final or not self.is_any_left(search):
                 raise
             return None
-        finally:
-            search.held_s += self._clock.now_s() - began_s
 
     async def _charge(self, search: Search, variant: Variant) -> None:
         """Hold what the call may use of this variant. Raises RateLimited or LimiterDown."""
@@ -230,11 +224,12 @@ class Placing:
         head = ((b"x-request-id", search.call.request_id.encode()), *limits, *STREAM_HEAD)
         return Heartbeats(search.client, head, self._heartbeat_s)
 
-    async def _waited(self, search: Search, variant: Variant, waited_s: float) -> Lease | None:
-        """A place on a replica of this variant, of which none is free. Raises Overloaded.
+    async def _waited(
+        self, search: Search, variant: Variant, *, held: bool = False
+    ) -> Lease | None:
+        """A place on a replica of this variant, of which none is free or there. Raises Overloaded.
 
-        `waited_s`: how long the call has waited for such a one before. None: it must look for a
-        replica again.
+        None: the call must look for a replica again.
         """
         call, account = search.call, search.account
         began_s = self._clock.now_s()
@@ -244,13 +239,15 @@ class Placing:
                 search.caller,
                 search.ask,
                 account.prefix,
-                waited_s=waited_s,
+                waited_s=account.held_s if held else account.queued_s - account.held_s,
                 left_s=call.received_s + allowed_s(call, search.route[0]) - began_s,
                 tried=search.tried,
                 ticket=account.ticket,
             )
         finally:
-            account.queued_s += self._clock.now_s() - began_s
+            waited_s = self._clock.now_s() - began_s
+            account.queued_s += waited_s
+            account.held_s += waited_s if held else 0.0
             if not account.attempts:
                 account.story.queue_s = account.queued_s
         account.ticket = place.ticket

@@ -203,6 +203,12 @@ MODEL = Dashboard(
                     "At least 1 for a minute after the last.",
                 ),
                 Panel(
+                    "Waited for engines that were away",
+                    "s",
+                    _quantiles("gateway_wake_wait_seconds", _OF, "variant"),
+                    "Those that got a replica.",
+                ),
+                Panel(
                     "Waited",
                     "s",
                     _quantiles("gateway_queue_wait_seconds", _OF, "variant"),

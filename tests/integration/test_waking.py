@@ -153,8 +153,10 @@ async def test_the_bound_is_told_at_once(direct: bool) -> None:
         assert site.statuses == [503, 200]
 
 
-async def test_an_engine_that_does_not_come_is_told_as_a_status_or_as_an_event() -> None:
-    async with away(max_wait_s=0.6, heartbeat_s=0.05) as site:
+async def test_an_engine_that_does_not_come_is_told_as_a_status_or_as_an_event(
+    direct: bool,
+) -> None:
+    async with away(direct=direct, max_wait_s=0.6, heartbeat_s=0.05) as site:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(site.send, "whole")
             tasks.start_soon(partial(site.send, "stream", stream=True))

@@ -242,7 +242,7 @@ async def test_one_that_may_come_back_is_waited_for_before_one_that_is_broken_is
         bench.fleet.probed(away, Condition.READY, Load(), bench.clock.now_s())
     assert [lease.state for lease in places] == [away]
     assert search.tried == []
-    assert (search.held_s, search.account.queued_s) == (40.0, 40.0)
+    assert (search.account.held_s, search.account.queued_s) == (40.0, 40.0)
 
 
 async def test_a_call_that_may_not_wait_for_them_tries_what_there_is() -> None:
