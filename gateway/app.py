@@ -50,9 +50,11 @@ from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.review import keep_reviewing
+from gateway.fleet.sleeper import Sleeper
 from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
 from gateway.fleet.trials import Trials
+from gateway.fleet.waking import demands
 from gateway.limits.limiter import Limiter
 from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
@@ -66,7 +68,7 @@ from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
-from gateway.queueing.queues import Queues, keep_looking
+from gateway.queueing.queues import keep_looking
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
@@ -184,7 +186,7 @@ def build(
         traced.configure(document.telemetry)
 
     reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, exchange.queues, readiness, store)
+    _show_gauges(metrics, fleet, exchange, readiness, store, clock)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
@@ -273,6 +275,15 @@ def _lifespan(
                 if issuer is not None:
                     group.start_soon(issuer.run)
                 group.start_soon(prober.run)
+                sleeper = Sleeper(
+                    exchange.fleet,
+                    exchange.queues.waiting,
+                    exchange.wanted,
+                    prober,
+                    clients,
+                    clock,
+                )
+                group.start_soon(sleeper.run)
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
                 group.start_soon(keep_looking, exchange.queues)
@@ -334,10 +345,13 @@ def _health_rules(document: Document) -> HealthRules:
 def _show_gauges(
     metrics: Metrics,
     fleet: FleetState,
-    queues: Queues,
+    exchange: Exchange,
     readiness: Readiness,
     store: LimitStore,
+    clock: Clock,
 ) -> None:
+    queues = exchange.queues
+
     def per_replica(
         read: Callable[..., float | None],
     ) -> Callable[[], Iterator[tuple[Labels, float]]]:
@@ -373,6 +387,13 @@ def _show_gauges(
         "Calls that wait in the gateway for a replica.",
         ("model", "variant"),
         lambda: [((variant.model, variant.name), size) for variant, size in queues.lengths()],
+    )
+    metrics.level(
+        "gateway_wake_demand",
+        "Calls that wait for a variant whose engines may be away; at least 1 for a minute after "
+        "a call has found them away. Absent for variants without `wake`.",
+        ("model", "variant"),
+        lambda: demands(fleet, queues.waiting, exchange.wanted, clock.now_s()),
     )
     metrics.gauge(
         "gateway_replica_load",

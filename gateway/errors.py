@@ -322,6 +322,12 @@ class Overloaded(GatewayError):
     code = "server_overloaded"
 
 
+class ModelWaking(Overloaded):
+    """The model's engines are away, and the call cannot wait until they are back."""
+
+    code = "model_waking"
+
+
 class Draining(GatewayError):
     """This gateway is shutting down."""
 

@@ -9,8 +9,9 @@ from gateway.api.readiness import Readiness
 from gateway.clock import Clock
 from gateway.fleet.catalog import UNLIMITED
 from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
-from gateway.queueing.queues import Queues
+from gateway.queueing.queues import Queues, max_waiting
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -54,7 +55,8 @@ def fleet_router(
                     "model": model.name,
                     "variant": variant.name,
                     "waiting": queues.waiting(variant.name),
-                    "max_waiting": variant.queue.max_waiting,
+                    "max_waiting": max_waiting(fleet, variant),
+                    "away": is_away(fleet, variant),
                 }
                 for model in fleet.catalog.models.values()
                 for variant in model.variants

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from gateway.fleet.catalog import Model
 from gateway.fleet.state import FleetState
+from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
 
 
@@ -33,16 +35,18 @@ class Readiness:
 
         Engines that are away do not make the gateway unready, nor does a Redis that is.
         """
-        models = {
-            model.name: any(fleet.has_usable(variant) for variant in model.variants)
-            for model in fleet.catalog.models.values()
-        }
         return {
             "ready": not self.reasons,
             "reasons": self.reasons,
-            "models": {
-                name: "ready" if usable else "no replica" for name, usable in models.items()
-            },
+            "models": {model.name: _state(model, fleet) for model in fleet.catalog.models.values()},
             "limits": {"store": store.kind, "state": store.state.value},
             "config_problems": list(self.config_problems),
         }
+
+
+def _state(model: Model, fleet: FleetState) -> str:
+    if any(fleet.has_usable(variant) for variant in model.variants):
+        return "ready"
+    if any(is_away(fleet, variant) for variant in model.variants):
+        return "away, a call wakes it"
+    return "no replica"

@@ -159,7 +159,13 @@ class _Preparer:
                 raise ValueError(f"api_key: {absent}") from absent
         ids = [gpu.id for gpu in gpus]
         environ = engine_environment(
-            self._environ, self._document, deploy, kind=variant.engine, api_key=api_key, gpus=ids
+            self._environ,
+            self._document,
+            deploy,
+            kind=variant.engine,
+            api_key=api_key,
+            gpus=ids,
+            sleeps=variant.sleeps,
         )
         try:
             flags = given_flags(variant.engine, deploy) if plan is None else plan.flags

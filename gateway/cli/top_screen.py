@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gateway.fleet.health import IDLE
 from gateway.live.view import KeysView, ReplicaView, Traffic, View
 from gateway.telemetry.metrics import INTER_TOKEN_S, TTFT_S
 
@@ -18,6 +19,7 @@ _KEYS: Final = 5
 _LINES_AROUND: Final = 12  # headings, rules and figures
 _BAD: Final = "bold red"
 _WARN: Final = "yellow"
+_IDLE: Final = "dim"
 
 
 def screen(view: View, *, height: int | None, away: str | None = None) -> RenderableType:
@@ -113,7 +115,7 @@ def _health(replica: ReplicaView, workers: int) -> Text:
     if replica.condition != "ready" and replica.reason:
         text += f" ({replica.reason.replace('_', ' ')})"
     if not replica.usable:
-        return Text(text, style=_BAD)
+        return Text(text, style=_IDLE if replica.condition in IDLE else _BAD)
     if replica.usable_by < workers:
         return Text(f"{text}, for {replica.usable_by} of {workers} workers", style=_WARN)
     return Text(text, style="green" if replica.condition == "ready" else _WARN)

@@ -20,6 +20,7 @@ from gateway.config.base import Number, Section
 from gateway.config.deploy import Deploy
 from gateway.config.mirror import Mirror
 from gateway.config.secrets import Secret
+from gateway.config.wake import Wake
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s]+$")]
@@ -125,9 +126,26 @@ class Variant(Section):
         description="Calls that each replica is to have at once, over all processes; further ones "
         "wait in the gateway. `auto`: learned from the engine.",
     )
+    wake: Wake | None = Field(
+        None,
+        description="Its engines may be away while nobody calls, and come back; none: an engine "
+        "that is away is one that has failed. `{}` for these defaults.",
+    )
     limits: Limited = Field(
         Limited(), description="What all callers together may use of this variant."
     )
+
+    @field_validator("wake")
+    @classmethod
+    def _is_woken_by_its_own_means(cls, wake: Wake | None, info: ValidationInfo) -> Wake | None:
+        if wake is not None and wake.sleeps and info.data.get("engine") != "vllm":
+            raise ValueError("method vllm-sleep needs engine: vllm")
+        return wake
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether its engines are vLLMs that the gateway wakes."""
+        return self.wake is not None and self.wake.sleeps
 
     @field_validator("replicas", mode="before")
     @classmethod
@@ -234,5 +252,6 @@ SHORT_FORM = frozenset(
         "deploy",
         "adapters",
         "max_adapters",
+        "wake",
     }
 )

@@ -85,7 +85,11 @@ class Autoscaling(Section):
     kind: Literal["keda", "hpa"] = Field(
         "keda", description="A ScaledObject of KEDA, or a plain HorizontalPodAutoscaler."
     )
-    min: Count = Field(1, description="The fewest replicas.")
+    min: Annotated[int, Field(ge=0, le=1 << 30), Number] = Field(
+        1,
+        description="The fewest replicas; 0: none while nobody calls, and calls wait for the "
+        "first (KEDA only).",
+    )
     max: Count = Field(description="The most replicas; the gateway knows all of them.")
     running_per_replica: Annotated[float, Field(gt=0, le=1_000_000), Number] | None = Field(
         None, description="Requests that each replica should have, running and waiting."
@@ -109,6 +113,10 @@ class Autoscaling(Section):
             raise ValueError(f"min {self.min} is more than max {self.max}")
         if self.running_per_replica is self.queue_wait_s is self.ttft_slo_s is None:
             raise ValueError("give running_per_replica, queue_wait_s or ttft_slo_s, or several")
+        if self.min == 0 and self.kind == "hpa":
+            raise ValueError("min 0 needs kind: keda, a plain HPA keeps at least one replica")
+        if self.min == 0 and self.running_per_replica is None:
+            raise ValueError("min 0 needs running_per_replica: for how many calls one is started")
         return self
 
 

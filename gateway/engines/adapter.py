@@ -95,7 +95,8 @@ class State(StrEnum):
 class Load:
     """An engine's own figures; None is unknown.
 
-    `kv_cache_used_ratio` is 0 to 1; `kv_cache_tokens` the whole capacity.
+    `kv_cache_used_ratio` is 0 to 1; `kv_cache_tokens` the whole capacity; `tokens_counted` those
+    read and written since its start.
     """
 
     running: float | None = None
@@ -103,6 +104,7 @@ class Load:
     kv_cache_used_ratio: float | None = None
     kv_cache_tokens: int | None = None
     asleep: bool = False
+    tokens_counted: float | None = None
 
 
 class EngineAdapter(Protocol):

@@ -73,6 +73,7 @@ _WAITING = "vllm:num_requests_waiting"
 _KV_USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
 _CACHE = "vllm:cache_config_info"
 _SLEEP = "vllm:engine_sleep_state"
+_TOKENS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
 
 class VllmAdapter(OpenAiAdapter):
@@ -152,7 +153,8 @@ class VllmAdapter(OpenAiAdapter):
 
     @override
     def load(self, body: bytes) -> Load:
-        samples = Samples(body, (_RUNNING, _WAITING, *_KV_USED, _CACHE, _SLEEP))
+        samples = Samples(body, (_RUNNING, _WAITING, *_KV_USED, _CACHE, _SLEEP, *_TOKENS))
+        tokens = [count for name in _TOKENS if (count := samples.total(name)) is not None]
         return Load(
             running=samples.total(_RUNNING),
             waiting=samples.total(_WAITING),
@@ -162,6 +164,7 @@ class VllmAdapter(OpenAiAdapter):
                 value > 0 and labels.get("sleep_state") != "awake"
                 for labels, value in samples.labels(_SLEEP)
             ),
+            tokens_counted=sum(tokens) if tokens else None,
         )
 
 

@@ -19,6 +19,7 @@ from gateway.config.document import Document
 from gateway.config.mirror import Mirror
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
+from gateway.config.wake import Wake
 from gateway.errors import ConfigInvalid
 from gateway.fleet.adapted import adapted, adapters_of, place_of, problems_of
 from gateway.fleet.loadable import Adapter
@@ -72,6 +73,7 @@ class Variant:
     max_adapters: int = 8
     adapter: Adapter | None = None
     of: "Variant | None" = None
+    wake: Wake | None = None
 
     @property
     def engines(self) -> "Variant":
@@ -245,6 +247,7 @@ class _Compiler:
             mirror=model.mirror,
             adapters=adapters_of(given),
             max_adapters=given.max_adapters,
+            wake=given.wake,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:

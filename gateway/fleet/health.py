@@ -1,7 +1,8 @@
 """From what probes say and attempts come to, to whether a replica is used. Pure.
 
 Two failed probes in a row take a replica out, one good probe brings it back; what an engine
-says of itself (loading, asleep) counts at once. Nobody is taken out before the first probe.
+says of itself (loading, asleep) counts at once, and so does one that is not there where its
+variant may wake. Nobody is taken out before the first probe.
 
 A replica that looks well and fails is *ejected*: for a time that doubles with every ejection
 and is forgotten while it serves. Then we try it out ourselves, and it is *on trial*, one request
@@ -45,6 +46,7 @@ class Condition(StrEnum):
     READY = "ready"
     LOADING = "loading"
     ASLEEP = "asleep"
+    AWAY = "away"
     MISCONFIGURED = "misconfigured"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"
@@ -59,6 +61,7 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe_failed"
     LOADING = "engine_loading"
     ASLEEP = "engine_asleep"
+    AWAY = "engine_away"
     MODEL_MISSING = "model_missing"
     CREDENTIALS_REFUSED = "credentials_refused"
     FAILURES = "consecutive_failures"
@@ -102,6 +105,8 @@ class Ejection:
     on_trial: bool = False
 
 
+# out on purpose: no fault, and no part of what should be serving
+IDLE = (Condition.ASLEEP, Condition.AWAY)
 # the engine itself has said that it will not answer: asking all the same cannot help
 _SAID = {Reason.DRAINING: Condition.DRAINING, Reason.REFUSED: Condition.MISCONFIGURED}
 _REASONS = {
@@ -109,6 +114,7 @@ _REASONS = {
     Condition.READY: Reason.PROBE_PASSED,
     Condition.LOADING: Reason.LOADING,
     Condition.ASLEEP: Reason.ASLEEP,
+    Condition.AWAY: Reason.AWAY,
     Condition.MISCONFIGURED: Reason.MODEL_MISSING,
 }
 
@@ -224,7 +230,7 @@ def after_probe(health: Health, seen: Condition, now_s: float = 0.0) -> Health:
     becomes a trial. One that keeps coming and going waits for its time.
     """
     if seen is not Condition.UNHEALTHY:
-        was_away = health.probed in (Condition.UNHEALTHY, Condition.LOADING)
+        was_away = health.probed in (Condition.UNHEALTHY, Condition.LOADING, Condition.AWAY)
         health = replace(health, probed=seen, failures=0)
         if was_away and health.looks_well and health.ejection is not None:
             return _restarted(health, health.ejection.reason, now_s)
@@ -270,7 +276,7 @@ def may_eject(reason: Reason, others: Sequence[tuple[Health, Record]], rules: He
     if reason in _SAID:
         return True
     left = [record for health, record in others if health.is_usable]
-    serving = 1 + sum(health.probed is not Condition.ASLEEP for health, _ in others)
+    serving = 1 + sum(health.probed not in IDLE for health, _ in others)
     if not left or len(left) < rules.panic_ratio * serving:
         return False
     failing = sum(record.failures > 0 for record in left)
@@ -280,7 +286,7 @@ def may_eject(reason: Reason, others: Sequence[tuple[Health, Record]], rules: He
 def is_panic(healths: Sequence[Health], rules: HealthRules) -> bool:
     """Whether so few replicas of a variant are left that the ejected must serve as well."""
     usable = sum(health.is_usable for health in healths)
-    serving = sum(health.probed is not Condition.ASLEEP for health in healths)
+    serving = sum(health.probed not in IDLE for health in healths)
     return usable == 0 or usable < rules.panic_ratio * serving
 
 

@@ -70,13 +70,15 @@ class Prober:
         """One round over the whole fleet; takes about `timeout_s` at worst for small fleets."""
         async with anyio.create_task_group() as group:
             for state in list(self._fleet):
-                group.start_soon(self._probe, state)
+                group.start_soon(self.probe, state)
 
-    async def _probe(self, state: ReplicaState) -> None:
+    async def probe(self, state: ReplicaState) -> None:
+        """One probe of one replica."""
         async with self._slots:
             adapter = self._engines[state.variant.engine]
             said, load = State.UNHEALTHY, Load()
             ours, turns = float(state.in_flight), state.turns
+            is_away = False
             try:
                 with anyio.fail_after(self._timeout_s):
                     said = adapter.state(*await self._get(state, adapter.health_path))
@@ -89,6 +91,8 @@ class Prober:
                                 state.adapters.listed(listed)
                     if adapter.load_path is not None and said is State.READY:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                is_away = state.variant.wake is not None
             except (httpx.HTTPError, OSError, ValueError):  # a TimeoutError is an OSError
                 pass  # what was learned until then counts
             except Exception:
@@ -98,6 +102,8 @@ class Prober:
                 said = State.ASLEEP
             reason = _MISCONFIGURED.get(said)
             seen = Condition(said.value) if reason is None else Condition.MISCONFIGURED
+            if is_away:
+                seen = Condition.AWAY
             # whatever of ours ran at some time of the probe may be among what the engine counted
             ours += (state.turns - turns) * state.weight
             self._fleet.probed(state, seen, load, self._clock.now_s(), reason, ours)

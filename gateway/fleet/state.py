@@ -7,6 +7,7 @@ every replica that stays.
 import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.auth.keys import IssuedRing
@@ -50,7 +51,8 @@ class ReplicaState:
 
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
     reported and that are not ours, 0 when unknown; `running` and `waiting` are what it reported,
-    None when unknown. `is_usable`: whether it may be picked now.
+    None when unknown, and so is `tokens_counted`, those read and written since its start.
+    `is_usable`: whether it may be picked now.
     `prefilling` is how many blocks of our own prompts it has yet to compute, where the policy reads
     prompts; `seed` is a number drawn from its address, the same in every process.
     `era` counts its ejections, so that what began before the last one is not held against it.
@@ -85,6 +87,7 @@ class ReplicaState:
         "sendings",
         "serves_in_panic",
         "target",
+        "tokens_counted",
         "trial",
         "turns",
         "usual_s",
@@ -111,6 +114,7 @@ class ReplicaState:
         self.seed = _seed(replica)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
+        self.tokens_counted: float | None = None
         self.is_load_known = False
         self.health = Health()
         self.record = Record()
@@ -303,6 +307,10 @@ class FleetState:
         """Those of a variant, by its name; none where it is not served any more."""
         return self._by_variant.get(variant, ())
 
+    def serves(self, variant: str) -> bool:
+        """Whether there is a variant of this name now, with replicas or without."""
+        return variant in self._by_variant
+
     def has_usable(self, variant: Variant) -> bool:
         states = self._by_variant.get(variant.engines.name, ())
         return any(state.is_usable for state in states)
@@ -327,6 +335,7 @@ class FleetState:
         state.others = max(0.0, known - (state.in_flight if ours is None else ours))
         state.kv_cache_used_ratio = load.kv_cache_used_ratio
         state.kv_cache_tokens = load.kv_cache_tokens
+        state.tokens_counted = load.tokens_counted
         if load.kv_cache_tokens is not None:
             room = load.kv_cache_tokens * _TOKEN_BYTES // BLOCK_BYTES
             state.prefixes.capacity = max(1, room)
@@ -338,6 +347,16 @@ class FleetState:
         has_changed = self._change(state, health, reason or reason_for(health))
         self.on_room(state.variant.name)
         return has_changed
+
+    def gone(self, state: ReplicaState) -> None:
+        """Nobody listens there any more, which is no fault where the variant may wake."""
+        self._change(state, replace(state.health, probed=Condition.AWAY, failures=0), Reason.AWAY)
+
+    def put_to_sleep(self, state: ReplicaState) -> None:
+        """It is about to sleep: what is sent there now would have to wait."""
+        self._change(
+            state, replace(state.health, probed=Condition.ASLEEP, failures=0), Reason.ASLEEP
+        )
 
     def observed(self, lease: Lease, failure: GatewayError | None, now_s: float) -> None:
         """An attempt is over: None means that it answered."""

@@ -26,7 +26,9 @@ def command_line(engine: Address, flags: Sequence[str], folder: Path) -> list[st
     model = model_source(engine, folder)
     served = engine.variant.served_model or engine.model.name
     port = str(engine.port)
-    everything = [*flags, *_adapters(kind, deploy), *deploy.extra_args]
+    # vLLM refuses it on CPUs, where it would free nothing
+    sleeps = ["--enable-sleep-mode"] if engine.variant.sleeps and deploy.gpu else []
+    everything = [*flags, *sleeps, *_adapters(kind, deploy), *deploy.extra_args]
     if deploy.command:
         filled = {"port": port, "host": HOST, "model": model, "served_model": served}
         return _filled(deploy.command, filled, everything)

@@ -30,8 +30,9 @@ def engine_environment(
     kind: str,
     api_key: str | None,
     gpus: Sequence[str],
+    sleeps: bool = False,
 ) -> dict[str, str]:
-    """`gpus`: the ids of those it may use; none hides all of them."""
+    """`gpus`: the ids of those it may use; none hides all. `sleeps`: it is a vLLM that we wake."""
     hidden = _NOT_THEIRS | set(secret_variables(document))
     if deploy.python is not None:
         hidden |= _OF_OUR_PYTHON
@@ -47,6 +48,8 @@ def engine_environment(
         seen["PATH"] = f"{programs}{os.pathsep}{ours.get('PATH', os.defpath)}"
     if api_key is not None and kind in _KEY_OF:
         seen[_KEY_OF[kind]] = api_key
+    if sleeps:
+        seen["VLLM_SERVER_DEV_MODE"] = "1"
     return seen | deploy.environment
 
 

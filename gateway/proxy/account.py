@@ -67,7 +67,8 @@ class Account:
     `first_content_s`: when the engine said something; for a stream, when its client got it.
     `tried` is the lease of the last try, released or not; `is_trying`: how it ended is not
     counted yet.
-    `queued_s` is how long it has waited in line, `ticket` what it was charged for the place.
+    `queued_s` is how long it has waited in line, `held_s` how much of it for engines that were
+    away; `ticket` is what it was charged for the place.
     `prefix` is what the prompt begins with, where the policy reads that.
     `adapter` is what the call asks for on the engines of another model; None: the model itself.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
@@ -86,6 +87,7 @@ class Account:
         "finish_reason",
         "first_content_s",
         "hedge",
+        "held_s",
         "is_trying",
         "kept",
         "output_tokens",
@@ -120,6 +122,7 @@ class Account:
         self.output_tokens = 0
         self.prefix = NO_PREFIX
         self.queued_s = 0.0
+        self.held_s = 0.0
         self.ticket: Ticket | None = None
         self.reservation: Reservation | None = None
         self.retry_refused: Stop | None = None
@@ -245,9 +248,13 @@ class Bookkeeper:
             self._fleet.observed(loser.tried, failure, self._clock.now_s())
 
     def waited(self, account: Account, variant: "Variant", priority: str) -> None:
-        """A call has got a replica after it had waited for one."""
-        cell = self._metrics.queue_wait.cell(variant.model, variant.name, priority)
-        cell.observe(account.queued_s)
+        """A call has got a replica after it had waited for one that was free, or that was there."""
+        waited_s = account.queued_s - account.held_s
+        if waited_s > 0 or not account.held_s:
+            cell = self._metrics.queue_wait.cell(variant.model, variant.name, priority)
+            cell.observe(waited_s)
+        if account.held_s:
+            self._metrics.wake_wait.cell(variant.model, variant.name).observe(account.held_s)
 
     def turned_away(self, variant: "Variant", priority: str, why: "Refused") -> None:
         """A call may not wait for a replica, or not any longer."""
@@ -271,7 +278,7 @@ class Bookkeeper:
         ttft_s = None
         if account.stream and account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
-            self._metrics.route(account.route).ttft.observe(ttft_s)
+            self._metrics.route(account.route).ttft.observe(ttft_s - account.held_s)
         prompt, completion, cached = self._count(account)
         model, variant, replica = account.route
         line = RequestLine(

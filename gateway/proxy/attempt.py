@@ -30,7 +30,7 @@ from gateway.proxy.account import Account
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.gathered import Gathered, as_stream, is_gathered
-from gateway.proxy.relay import Relay
+from gateway.proxy.relay import STREAM_HEAD, Relay
 from gateway.proxy.server_timing import server_timing
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.telemetry.metrics import Metrics
@@ -70,6 +70,11 @@ class Attempts:
         self._metrics = metrics
         self._clock = clock
         self._bounds = bounds
+
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a silent stream says that it is still there."""
+        return self._bounds.heartbeat_s
 
     def form(
         self,
@@ -188,12 +193,7 @@ class Attempts:
             client=client,
             dialect=call.dialect,
             stream=stream,
-            head=(
-                *head,
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-cache"),
-                (b"x-accel-buffering", b"no"),
-            ),
+            head=(*head, *STREAM_HEAD),
             max_event_bytes=self._bounds.max_event_bytes,
             now_s=self._clock.now_s,
             inter_token=self._metrics.route(account.route).inter_token,

@@ -20,6 +20,7 @@ from gateway.errors import (
     Draining,
     GatewayError,
     InternalError,
+    ModelWaking,
     NoReplica,
     Overloaded,
     RateLimited,
@@ -37,7 +38,7 @@ from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
 from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.proxy.onsets import Onsets
-from gateway.proxy.placing import Placing, Search
+from gateway.proxy.placing import Placing, Search, is_gone
 from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.proxy.server_timing import server_timing
@@ -92,8 +93,10 @@ class Exchange:
             limiter=limiter,
             clock=clock,
             rng=rng,
+            heartbeat_s=attempts.heartbeat_s,
         )
         self.queues = self._placing.queues
+        self.wanted = self._placing.wanted
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -141,7 +144,7 @@ class Exchange:
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
         account.adapter = route[0].adapter
         account.prefix = self._placing.prefix(call, ask, route)
-        search = Search(call, ask, caller, route, account)
+        search = Search(call, ask, caller, route, account, client)
         mirrored = None
         if route[0].mirror is not None and self._mirroring is not None:
             mirrored = self._mirroring.sampled(route[0], call, ask, client)
@@ -163,6 +166,8 @@ class Exchange:
         while True:
             try:
                 lease = await self._placing.place(search)
+            except ModelWaking:
+                raise  # that nobody was there when it was tried is no news
             except (NoReplica, Overloaded, RateLimited) as none:
                 raise failure or none from none
             account.attempt(lease)  # from here on the account gives it back, whatever happens
@@ -179,6 +184,8 @@ class Exchange:
             search.tried.append(state)
             if client.is_gone or not self._placing.is_any_left(search):
                 raise failure
+            if is_gone(state, failure):
+                continue  # one try for each time that a probe finds it
             wait_s = self._wait_before_retry_s(call, first, account, failure)
             if wait_s:
                 await anyio.sleep(wait_s)

@@ -1,24 +1,37 @@
 """Where a call goes next: a replica that has room, of a variant whose limits have room.
 
 Variants come in the order of the route, those that rest after the others. Where all replicas of
-one are busy the call waits for its turn there.
+one are busy the call waits for its turn there. Where no replica of any can be used, but the engines
+of one may come back, it waits for those; whoever passes over such a variant wants it as well.
 """
 
 import random
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from typing import Final
 
 from gateway.auth.keys import Caller
 from gateway.clock import Clock
 from gateway.engines.adapter import EngineAdapter
-from gateway.errors import GatewayError, InvalidRequest, NoReplica, Overloaded, RateLimited
+from gateway.errors import (
+    EngineUnreachable,
+    GatewayError,
+    InvalidRequest,
+    NoReplica,
+    Overloaded,
+    RateLimited,
+)
 from gateway.fleet.catalog import Variant
 from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.waking import Wanted, is_away
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.call import Call
+from gateway.proxy.client import Client
 from gateway.proxy.deadline import allowed_s
+from gateway.proxy.heartbeats import Heartbeats
+from gateway.proxy.relay import STREAM_HEAD
 from gateway.queueing.queues import Queues
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route
@@ -35,12 +48,19 @@ class Search:
     `tried`: replicas that must not get it again. `passed`: variants that it must not wait for.
     """
 
-    __slots__ = ("account", "ask", "call", "caller", "passed", "route", "tried")
+    __slots__ = ("account", "ask", "call", "caller", "client", "passed", "route", "tried")
 
     def __init__(
-        self, call: Call, ask: Ask, caller: Caller, route: Route, account: Account
+        self,
+        call: Call,
+        ask: Ask,
+        caller: Caller,
+        route: Route,
+        account: Account,
+        client: Client,
     ) -> None:
         self.call = call
+        self.client = client
         self.ask = ask
         self.caller = caller
         self.route = route
@@ -62,7 +82,9 @@ class Placing:
         limiter: Limiter,
         clock: Clock,
         rng: random.Random,
+        heartbeat_s: float,
     ) -> None:
+        """`heartbeat_s`: how often a stream that is held says that it is still there."""
         self._fleet = fleet
         self._engines = engines
         self._policies = policies
@@ -70,7 +92,9 @@ class Placing:
         self._limiter = limiter
         self._clock = clock
         self._rng = rng
+        self._heartbeat_s = heartbeat_s
         self._resting: Final = Resting()
+        self.wanted: Final = Wanted()
         self.queues: Final = Queues(
             fleet=fleet,
             policies=policies,
@@ -91,13 +115,16 @@ class Placing:
     async def place(self, search: Search) -> Lease:
         """A place on a replica that was not tried. Raises why there is none.
 
-        Where all of a variant are busy the call waits for one of them; where it must not, the
-        variant is passed over. Raises NoReplica, Overloaded, RateLimited or LimiterDown.
+        Where all of a variant are busy or away the call waits for one of them; where it must not,
+        the variant is passed over. Raises NoReplica, Overloaded, RateLimited or LimiterDown.
         """
         while True:
             state = await self._reserved(search)
             if state is None:
-                raise NoReplica(_nobody(search))
+                lease = await self._woken(search)
+                if lease is not None:
+                    return lease
+                continue
             if state.in_flight < state.most:
                 return Lease(state, search.account.prefix)
             try:
@@ -112,7 +139,7 @@ class Placing:
 
     def is_any_left(self, search: Search) -> bool:
         """Whether the call could go anywhere now, limits aside."""
-        return self._pick(search, search.passed) is not None
+        return self._is_left(search, search.passed)
 
     def beside(self, first: ReplicaState, search: Search) -> ReplicaState | None:
         """Another ready replica of the same variant with room, which has now been tried, too."""
@@ -128,7 +155,9 @@ class Placing:
         return other
 
     def failed(self, state: ReplicaState, failure: GatewayError) -> None:
-        """A try there has failed; perhaps it is to be left alone for a while."""
+        """A try there has failed; perhaps it is to be left alone for a while, or is not there."""
+        if is_gone(state, failure):
+            self._fleet.gone(state)
         self._resting.failed(state, failure, self._clock.now_s())
 
     async def _reserved(self, search: Search) -> ReplicaState | None:
@@ -148,17 +177,58 @@ class Placing:
             before = account.reservation
             if state is None or (before is not None and before.covers(state.variant)):
                 return state
-            account.reservation = None
-            variant = state.variant
             try:
-                account.reservation = await self._limiter.reserve(caller, variant, ask, before)
+                await self._charge(search, state.variant)
             except RateLimited as limited:
-                full.append(variant)
-                if limited.is_for_key or self._pick(search, full) is None:
+                full.append(state.variant)
+                if limited.is_for_key or not self._is_left(search, full):
                     raise
 
-    async def _waited(self, search: Search, variant: Variant) -> Lease | None:
-        """A place on a replica of this variant, of which all are busy. Raises Overloaded.
+    async def _woken(self, search: Search) -> Lease | None:
+        """A place on a replica of a variant that was away. Raises why there is none.
+
+        None: the call must look for a replica again.
+        """
+        variant = self._first_away(search, search.passed)
+        if variant is None:
+            raise NoReplica(_nobody(search))
+        self.wanted.want(variant, self._clock.now_s())
+        # what was tried there is gone; what comes back is another engine
+        search.tried = [state for state in search.tried if state.variant.name != variant.name]
+        try:
+            await self._charge(search, variant)
+            with self._beating(search):
+                return await self._waited(search, variant, held=True)
+        except (Overloaded, RateLimited) as refused:
+            search.passed.append(variant)
+            is_final = isinstance(refused, RateLimited) and refused.is_for_key
+            if is_final or not self.is_any_left(search):
+                raise
+            return None
+
+    async def _charge(self, search: Search, variant: Variant) -> None:
+        """Hold what the call may use of this variant. Raises RateLimited or LimiterDown."""
+        account = search.account
+        before = account.reservation
+        if before is None or not before.covers(variant):
+            account.reservation = None
+            account.reservation = await self._limiter.reserve(
+                search.caller, variant, search.ask, before
+            )
+
+    def _beating(self, search: Search) -> Heartbeats | nullcontext[None]:
+        """While a call is held: a stream's client is told that we are still here."""
+        if not search.ask.stream:
+            return nullcontext()
+        reservation = search.account.reservation
+        limits = () if reservation is None else reservation.headers
+        head = ((b"x-request-id", search.call.request_id.encode()), *limits, *STREAM_HEAD)
+        return Heartbeats(search.client, head, self._heartbeat_s)
+
+    async def _waited(
+        self, search: Search, variant: Variant, *, held: bool = False
+    ) -> Lease | None:
+        """A place on a replica of this variant, of which none is free or there. Raises Overloaded.
 
         None: the call must look for a replica again.
         """
@@ -170,13 +240,15 @@ class Placing:
                 search.caller,
                 search.ask,
                 account.prefix,
-                waited_s=account.queued_s,
+                waited_s=account.held_s if held else account.queued_s - account.held_s,
                 left_s=call.received_s + allowed_s(call, search.route[0]) - began_s,
                 tried=self._shunned(search),
                 ticket=account.ticket,
             )
         finally:
-            account.queued_s += self._clock.now_s() - began_s
+            waited_s = self._clock.now_s() - began_s
+            account.queued_s += waited_s
+            account.held_s += waited_s if held else 0.0
             if not account.attempts:
                 account.story.queue_s = account.queued_s
         account.ticket = place.ticket
@@ -207,6 +279,8 @@ class Placing:
         if self._resting.until_s:
             rounds = self._rounds_with_rest(search.tried)
         for shunned, only_usable in rounds:
+            if not only_usable and self._first_away(search, full) is not None:
+                return None  # it is worth to wait for, more than what probes think is broken
             for variant in search.route:
                 if operation not in self._engines[variant.engine].operations:
                     continue
@@ -220,8 +294,29 @@ class Placing:
                         roomy = [one for one in states if one.in_flight < one.most]
                         return policy.pick(roomy, prefix, self._rng) if roomy else state
                     return state
+                self._passed_over(variant)
         if not is_possible:
             raise InvalidRequest(f"this model does not support {operation.value}")
+        return None
+
+    def _passed_over(self, variant: Variant) -> None:
+        """None of it can be used: where it is only away, it is wanted, whoever takes the call."""
+        if variant.wake is not None and is_away(self._fleet, variant.engines):
+            self.wanted.want(variant.engines, self._clock.now_s())
+
+    def _is_left(self, search: Search, full: Collection[Variant]) -> bool:
+        if self._pick(search, full) is not None:
+            return True
+        return self._first_away(search, full) is not None
+
+    def _first_away(self, search: Search, full: Collection[Variant]) -> Variant | None:
+        """The first variant of the route that the call may wait for until its engines are back."""
+        for one in search.route:
+            variant = one.engines
+            if variant.wake is None or variant in full or not is_away(self._fleet, variant):
+                continue
+            if search.ask.operation in self._engines[variant.engine].operations:
+                return variant
         return None
 
     def _rounds_with_rest(self, tried: Collection[ReplicaState]) -> _Rounds:
@@ -240,3 +335,8 @@ def _nobody(search: Search) -> str:
     if adapter is None:
         return "no replica can take this call now"
     return f'no replica that has the adapter "{adapter.name}", or can load it, can take this call'
+
+
+def is_gone(state: ReplicaState, failure: GatewayError) -> bool:
+    """Whether a try has found nobody there, where engines may be away. Nothing was sent."""
+    return state.variant.wake is not None and isinstance(failure, EngineUnreachable)

@@ -18,6 +18,11 @@ from gateway.wire.http import Headers
 from gateway.wire.sse import EventSplitter, EventTooLarge, is_keep_alive
 
 HEARTBEAT = b": ping\n\n"
+STREAM_HEAD: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class Relay:

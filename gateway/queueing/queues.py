@@ -2,7 +2,8 @@
 
 A place that comes free, by the end of a request or because a replica may have more, is given to
 the call whose turn it is (`line`) within the same step of the loop: no place is free while a call
-that could have it waits. A call that would wait for too long is refused when it comes. Nothing
+that could have it waits. A call that would wait for too long is refused when it comes. Calls for
+engines that are away (`fleet.waking`) wait in the same lines, with bounds of their own. Nothing
 here costs anything while there is room.
 """
 
@@ -20,10 +21,11 @@ from gateway.errors import Overloaded
 from gateway.fleet.catalog import Variant
 from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.waking import is_away
 from gateway.queueing.flow import Flow
 from gateway.queueing.line import Line
 from gateway.queueing.rank import Waiter
-from gateway.queueing.refusals import Refused, refusal
+from gateway.queueing.refusals import Refused, refusal, waking_refusal
 from gateway.queueing.ticket import Ticket
 from gateway.routing.policy import RoutingPolicy
 from gateway.wire.ask import Ask
@@ -109,7 +111,7 @@ class Queues:
         """
         queue = self._of(variant)
         now_s = self._clock.now_s()
-        plan = caller.plan
+        plan, wake = caller.plan, variant.wake if is_away(self._fleet, variant) else None
         tally = queue.line.tally(caller.name, plan.weight, plan.priority)
         prompt_tokens = ask.body_bytes / _BYTES_PER_TOKEN
         is_paid = ticket is not None and ticket.tally is tally
@@ -123,11 +125,20 @@ class Queues:
             tried=[state.name for state in tried if state.variant.name == variant.name],
             prefix=prefix,
         )
-        allowed_s = variant.queue.max_wait_s - waited_s
-        needs_s = tally.needs_s or self._usual_s(variant.name)
-        if needs_s is not None:  # a place that comes later than this is wasted
-            allowed_s = min(allowed_s, left_s - needs_s)
-        self._admit(queue, waiter, allowed_s, now_s)
+        if wake is not None:
+            allowed_s = min(wake.max_wait_s - waited_s, left_s)
+            self._admit(queue, waiter, allowed_s, None)
+        else:
+            allowed_s = variant.queue.max_wait_s - waited_s
+            needs_s = tally.needs_s or self._usual_s(variant.name)
+            if needs_s is not None:  # a place that comes later than this is wasted
+                allowed_s = min(allowed_s, left_s - needs_s)
+            expected_s = self._wait_s(queue, queue.line.ahead_of(waiter), now_s)
+            self._admit(queue, waiter, allowed_s, expected_s)
+            queue.flow.begin(now_s)
+            for state in self._fleet.replicas_of(variant.name):
+                state.was_full = True
+                state.on_free = self._freed
         lease = await self._verdict(queue, waiter, allowed_s)
         if lease is None or is_paid:
             return Place(lease, ticket)
@@ -140,7 +151,9 @@ class Queues:
         for name, queue in self._queues.items():
             if queue.line:
                 self._give(name)
-                if not any(state.is_usable for state in self._fleet.replicas_of(name)):
+                if is_away(self._fleet, queue.variant):
+                    queue.flow.end(self._clock.now_s())  # how long they are away is no pace
+                elif not any(state.is_usable for state in self._fleet.replicas_of(name)):
                     self._send_off(queue)
 
     def _of(self, variant: Variant) -> _Queue:
@@ -150,23 +163,20 @@ class Queues:
         queue.variant = variant
         return queue
 
-    def _admit(self, queue: _Queue, waiter: Waiter, allowed_s: float, now_s: float) -> None:
-        """Let it join the line, or raise why it must not."""
-        line, variant = queue.line, queue.variant
-        expected_s = self._wait_s(queue, line.ahead_of(waiter), now_s)
+    def _admit(
+        self, queue: _Queue, waiter: Waiter, allowed_s: float, expected_s: float | None
+    ) -> None:
+        """Let it join the line, or raise why it must not. `expected_s` None: nobody can say."""
+        line = queue.line
         if allowed_s <= 0 or (expected_s is not None and expected_s > allowed_s):
             raise self._refused(queue, waiter, Refused.LONG)
-        if len(line) >= variant.queue.max_waiting:
+        if len(line) >= max_waiting(self._fleet, queue.variant):
             out = line.to_displace(waiter) if line else None
             if out is None:
                 raise self._refused(queue, waiter, Refused.FULL)
             self._leave(queue, out)
             self._decide(queue, out, self._refused(queue, out, Refused.DISPLACED))
-        queue.flow.begin(now_s)
         line.join(waiter)
-        for state in self._fleet.replicas_of(variant.name):
-            state.was_full = True
-            state.on_free = self._freed
 
     async def _verdict(self, queue: _Queue, waiter: Waiter, allowed_s: float) -> Lease | None:
         loop = asyncio.get_running_loop()
@@ -202,7 +212,8 @@ class Queues:
             return
         states = self._fleet.replicas_of(name)
         if not states:
-            self._send_off(queue)
+            if not is_away(self._fleet, queue.variant):
+                self._send_off(queue)
             return
         for state in states:
             state.on_free = self._freed
@@ -216,6 +227,7 @@ class Queues:
                 waiter.tally.charge(-waiter.cost)  # it is about to leave
                 continue
             now_s = self._clock.now_s()
+            queue.flow.begin(now_s)
             queue.flow.given(now_s)
             state = policy.pick(_for(waiter, roomy), waiter.prefix, self._rng)
             verdict.set_result(Lease(state, waiter.prefix))
@@ -267,6 +279,8 @@ class Queues:
 
     def _refused(self, queue: _Queue, waiter: Waiter, why: Refused) -> Overloaded:
         self._told(queue.variant, waiter.priority, why)
+        if is_away(self._fleet, queue.variant):
+            return waking_refusal(queue.variant, why)
         gone_s = self._wait_s(queue, len(queue.line), self._clock.now_s())
         return refusal(queue.variant, why, gone_s)
 
@@ -276,6 +290,13 @@ async def keep_looking(queues: Queues) -> None:
     while True:
         await anyio.sleep(LOOK_EVERY_S)
         queues.look()
+
+
+def max_waiting(fleet: FleetState, variant: Variant) -> int:
+    """How many calls may wait for a variant now."""
+    if variant.wake is not None and is_away(fleet, variant):
+        return variant.wake.max_waiting
+    return variant.queue.max_waiting
 
 
 def _for(waiter: Waiter, states: Sequence[ReplicaState]) -> list[ReplicaState]:

@@ -72,7 +72,7 @@ class SimulatedEngine:
         self.adapters: dict[str, str] = {}
         self.is_draining = False
         self.is_loading = False
-        self.is_asleep = False
+        self._is_asleep = False
         self._clock = clock
         self._rng = rng
         self._faults = FaultBox()
@@ -152,6 +152,16 @@ class SimulatedEngine:
             self.scheduler.remove(generation.work)
 
     @property
+    def is_asleep(self) -> bool:
+        """Requests are taken, and none is worked on."""
+        return self._is_asleep
+
+    @is_asleep.setter
+    def is_asleep(self, value: bool) -> None:
+        self._is_asleep = value
+        self._wake.set()
+
+    @property
     def is_busy(self) -> bool:
         """Whether any answer is not told to its end."""
         return bool(self._generations)
@@ -181,7 +191,7 @@ class SimulatedEngine:
     async def run(self) -> None:
         """Step forever."""
         while True:
-            step_s = self.scheduler.start_step()
+            step_s = None if self._is_asleep else self.scheduler.start_step()
             if step_s is None:
                 self._wake = anyio.Event()
                 await self._wake.wait()

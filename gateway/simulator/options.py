@@ -14,6 +14,7 @@ class EngineOptions:
     128 at once, and 476,000 tokens of KV cache (the last as vLLM 0.19 reported it); a step computes
     at most 8192 tokens of prompts, vLLM's default there.
     `adapters`: those of LoRA that it starts with; `loads_adapters`: it can be told to load others.
+    `has_sleep_mode`: vLLM's, and that of its development mode; `wake_s` is how long waking takes.
     `max_queued` None: the queue has no bound. `drain_s` 0: SIGTERM ends running answers at once.
     """
 
@@ -37,6 +38,8 @@ class EngineOptions:
     adapters: tuple[str, ...] = ()
     loads_adapters: bool = False
     adapter_load_s: float = 0.0
+    has_sleep_mode: bool = True
+    wake_s: float = 0.0
 
     @property
     def context_tokens(self) -> int:

@@ -17,6 +17,7 @@ from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens
 from gateway.simulator.refused import Refused, token_ids
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode
+from gateway.simulator.vllm_sleep import PATHS, sleep_or_wake
 
 _MAX_STOPS: Final = 4
 _VOCABULARY: Final = 2**40  # ids are up to four bytes long, behind their length
@@ -49,6 +50,8 @@ class VllmFace(OpenAiFace):
                 self.json(wire, 200, {"version": self.options.version})
             case "/load":
                 self.json(wire, 200, {"server_load": len(self.engine.scheduler.running)})
+            case "/is_sleeping" if self.options.has_sleep_mode:
+                self.json(wire, 200, {"is_sleeping": self.engine.is_asleep})
             case path if path in _POSTS:
                 self.json(wire, 405, {"detail": "Method Not Allowed"})
             case _:
@@ -77,6 +80,9 @@ class VllmFace(OpenAiFace):
             self.text(wire, 200, await self.adapters.load(body), "text/plain")
         elif self.options.loads_adapters and request.path == UNLOAD:
             self.text(wire, 200, self.adapters.unload(body), "text/plain")
+        elif self.options.has_sleep_mode and request.path in PATHS:
+            answer = await sleep_or_wake(self.engine, request.path, request.query)
+            self.json(wire, 200, dict(answer))
         else:
             await super().post(request, body, wire, fault)
 
@@ -97,6 +103,8 @@ class VllmFace(OpenAiFace):
 
     @override
     def body_of(self, request: Request) -> Body:
+        if request.path in PATHS:
+            return {}
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise _invalid("Unsupported Media Type: Only 'application/json' is allowed", None)

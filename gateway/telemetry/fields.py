@@ -21,6 +21,7 @@ KEY_STORE: Final = "key_store_state"
 KEY_SET_ASIDE: Final = "key_set_aside"
 KEYS_RESTORED: Final = "keys_restored"
 AUDIT: Final = "audit"
+SLEEP_MODE_FAILED: Final = "sleep_mode_failed"
 BUG: Final = "bug"
 
 # log fields

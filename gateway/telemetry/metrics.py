@@ -75,6 +75,7 @@ INTER_TOKEN_S: Final = (
     2.5,
 )
 _WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
+_WAKE_S = (1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
 _STORE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1)
 _RATIO = (0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8)
 
@@ -164,6 +165,12 @@ class Metrics:
             ("model", "variant", "priority"),
             _WAIT_S,
         )
+        self.wake_wait = new.histogram(
+            "gateway_wake_wait_seconds",
+            "How long calls waited for engines that were away, those that got a replica.",
+            ("model", "variant"),
+            _WAKE_S,
+        )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",
@@ -172,7 +179,8 @@ class Metrics:
         )
         self._ttft = new.histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "From the call's arrival to the first content, streamed calls only.",
+            "From the call's arrival to the first content, streamed calls only; without the time "
+            "that it waited for engines that were away.",
             ROUTE,
             TTFT_S,
         )

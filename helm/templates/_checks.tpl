@@ -3,7 +3,7 @@
 {{- $root := . -}}
 {{- $problems := list -}}
 {{- range $at, $model := .Values.models -}}
-{{- range $key := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- range $key := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" -}}
 {{- if and $model.variants (hasKey $model $key) -}}
 {{- $problems = append $problems (printf "models[%d].%s: belongs to each of the variants, once they are given" $at $key) -}}
 {{- end -}}
@@ -96,6 +96,13 @@
 {{- $kind := .variant.engine -}}
 {{- $nodes := $deploy.nodes | default 1 | int64 -}}
 {{- $gpus := $deploy.gpus | default 1 | int64 -}}
+{{- if include "sluicegate.sleeps" .variant -}}
+{{- if ne $kind "vllm" -}}
+{{- $problems = append $problems (printf "wake: method vllm-sleep needs engine: vllm, not %s" $kind) -}}
+{{- else if not $deploy.gpu -}}
+{{- $problems = append $problems "wake: method vllm-sleep needs a GPU: vLLM refuses --enable-sleep-mode on CPUs" -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $kind "openai" -}}
 {{- $problems = append $problems "deploy: engines of the kind openai are not deployed, give url or replicas" -}}
 {{- end -}}
@@ -112,8 +119,16 @@
 {{- $problems = append $problems "deploy.replicas: leave it out, autoscaling has min and max" -}}
 {{- end -}}
 {{- with $deploy.autoscaling -}}
-{{- if gt (.min | default 1 | int64) (int64 .max) -}}
+{{- if and (gt (.min | default 1 | int64) (int64 .max)) (not (include "sluicegate.toZero" .)) -}}
 {{- $problems = append $problems (printf "deploy.autoscaling: min %d is more than max %d" (.min | int64) (int64 .max)) -}}
+{{- end -}}
+{{- if include "sluicegate.toZero" . -}}
+{{- if eq (.kind | default "keda") "hpa" -}}
+{{- $problems = append $problems "deploy.autoscaling: min 0 needs kind: keda, a plain HPA keeps at least one replica" -}}
+{{- end -}}
+{{- if not .running_per_replica -}}
+{{- $problems = append $problems "deploy.autoscaling: min 0 needs running_per_replica: for how many calls one is started" -}}
+{{- end -}}
 {{- end -}}
 {{- if not (or .running_per_replica .queue_wait_s .ttft_slo_s) -}}
 {{- $problems = append $problems "deploy.autoscaling: give running_per_replica, queue_wait_s or ttft_slo_s, or several" -}}

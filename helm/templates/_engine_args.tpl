@@ -19,6 +19,7 @@
 {{- define "sluicegate.vllmArgs" -}}
 {{- $d := .deploy -}}
 {{- $args := list .load "--served-model-name" .served "--port" (int64 .port | toString) "--shutdown-timeout" (int64 .drain | toString) "--enable-prompt-tokens-details" -}}
+{{- if .sleeps }}{{ $args = append $args "--enable-sleep-mode" }}{{ end -}}
 {{- if $d.max_model_len }}{{ $args = concat $args (list "--max-model-len" (int64 $d.max_model_len | toString)) }}{{ end -}}
 {{- if $d.gpu_memory_utilization }}{{ $args = concat $args (list "--gpu-memory-utilization" (toString $d.gpu_memory_utilization)) }}{{ end -}}
 {{- if $d.max_num_seqs }}{{ $args = concat $args (list "--max-num-seqs" (int64 $d.max_num_seqs | toString)) }}{{ end -}}

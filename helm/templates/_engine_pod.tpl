@@ -174,6 +174,10 @@ spec:
 - {name: VLLM_ENGINE_READY_TIMEOUT_S, value: {{ int64 .engine.loadTime | quote }}}
 {{- /* longer than the gateway keeps an idle connection */}}
 - {name: VLLM_HTTP_TIMEOUT_KEEP_ALIVE, value: "75"}
+{{- if .engine.sleeps }}
+{{- /* its /sleep and /wake_up, and routes that nobody but the gateway may reach */}}
+- {name: VLLM_SERVER_DEV_MODE, value: "1"}
+{{- end }}
 {{- else if eq .engine.kind "tgi" }}
 - {name: HUGGINGFACE_HUB_CACHE, value: /models/hub}
 - {name: USAGE_STATS, value: "off"}

@@ -5,7 +5,7 @@
 
 {{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
 {{- define "sluicegate.written" -}}
-{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" -}}
 {{- $models := list -}}
 {{- range $model := .Values.models -}}
 {{- $variants := $model.variants -}}
@@ -24,6 +24,16 @@
 {{- dict "models" $models | toJson -}}
 {{- end -}}
 
+{{- /* Not empty when there may be no replica: `deploy.autoscaling` with min 0. */ -}}
+{{- define "sluicegate.toZero" -}}
+{{- if and . (hasKey . "min") (not .min) -}}yes{{- end -}}
+{{- end -}}
+
+{{- /* Not empty when a variant's engines sleep while nobody calls. */ -}}
+{{- define "sluicegate.sleeps" -}}
+{{- if eq ((.wake | default dict).method | default "wait") "vllm-sleep" -}}yes{{- end -}}
+{{- end -}}
+
 {{- /* Not empty when the chart starts a variant's engines; where they have addresses, others do. */ -}}
 {{- define "sluicegate.isStarted" -}}
 {{- if and (hasKey . "deploy") (not .replicas) -}}yes{{- end -}}
@@ -39,6 +49,9 @@
 {{- if include "sluicegate.isStarted" $variant -}}
 {{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
 {{- $variant = set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- if and (include "sluicegate.toZero" $variant.deploy.autoscaling) (not $variant.wake) -}}
+{{- $variant = set $variant "wake" dict -}}
+{{- end -}}
 {{- end -}}
 {{- $variants = append $variants $variant -}}
 {{- end -}}
@@ -57,11 +70,15 @@
 {{- $image := dict "repository" ($common.image).repository "tag" ($common.image).tag "digest" (($common.image).digest | default "") "pull_policy" (($common.image).pullPolicy) -}}
 {{- if ($deploy.image).tag -}}{{- $_ := unset $image "digest" -}}{{- end -}}
 {{- $served := .variant.served_model | default .model.name -}}
+{{- $tag := ternary (printf ":%s" (.variant.quantization | default "")) "" (not (empty .variant.quantization)) -}}
+{{- $asked := list (print .model.name $tag) -}}
+{{- range $deploy.lora_adapters }}{{ $asked = append $asked (print .name $tag) }}{{ end -}}
 {{- dict
     "name" $name
     "kind" $kind
     "model" .model.name
-    "variant" (ternary (printf "%s:%s" .model.name (.variant.quantization | default "")) .model.name (not (empty .variant.quantization)))
+    "variant" (first $asked)
+    "asked" $asked
     "served" $served
     "load" ($deploy.path | default $deploy.model | default $served)
     "source" ($deploy.model | default $served)
@@ -71,7 +88,8 @@
     "resources" (($deploy.pod | default dict).resources | default $common.resources)
     "image" (merge (deepCopy ($deploy.image | default dict)) $image)
     "port" (ternary 8000 8080 (eq $kind "vllm"))
-    "first" ($scaling.min | default $deploy.replicas | default 1 | int64)
+    "first" (ternary 0 ($scaling.min | default $deploy.replicas | default 1 | int64) (not (empty (include "sluicegate.toZero" $scaling))))
+    "sleeps" (include "sluicegate.sleeps" .variant)
     "most" ($scaling.max | default $deploy.replicas | default 1 | int64)
     "nodes" ($deploy.nodes | default 1 | int64)
     "gpus" (ternary (div ($deploy.gpus | default 1 | int64) ($deploy.nodes | default 1 | int64)) 0 (not (empty $deploy.gpu)))

@@ -14,16 +14,29 @@
 - name: sluicegate
   rules:
     - alert: SluicegateModelDown
-      expr: max by (model, variant) (gateway_replica_usable{ {{- $here -}} }) == 0
+      {{- /* what may be away on purpose is another alert's */}}
+      expr: |-
+        max by (model, variant) (gateway_replica_usable{ {{- $here -}} }) == 0
+        unless on (variant) gateway_wake_demand{ {{- $here -}} }
       for: 2m
       labels: {severity: critical}
       annotations:
         summary: 'No replica of {{ "{{ $labels.variant }}" }} can be used.'
         description: Calls for it go to its fallbacks, or fail with 503. GET /admin/fleet says why each replica is out.
+    - alert: SluicegateNotWoken
+      expr: |-
+        sum by (model, variant) (gateway_wake_demand{ {{- $here -}} }) > 0
+        unless on (variant) max by (variant) (gateway_replica_usable{ {{- $here -}} }) == 1
+      for: 10m
+      labels: {severity: critical}
+      annotations:
+        summary: 'Calls for {{ "{{ $labels.variant }}" }} have waited for its engines for 10 minutes.'
+        description: Nobody starts them, or they do not start. GET /admin/fleet says how each replica is.
     - alert: SluicegateReplicaOut
       expr: |-
         max by (model, variant, replica) (gateway_replica_usable{ {{- $fixed -}} }) == 0
         and on (variant) max by (variant) (gateway_replica_usable{ {{- $here -}} }) == 1
+        unless on (variant) gateway_wake_demand{ {{- $here -}} }
       for: 15m
       labels: {severity: warning}
       annotations:

@@ -7,6 +7,14 @@ the target.
 {{- $scaling := .engine.deploy.autoscaling -}}
 {{- $which := printf "namespace=%q,variant=%q" .root.Release.Namespace .engine.variant -}}
 {{- $signals := list -}}
+{{- if include "sluicegate.toZero" $scaling -}}
+{{- /* calls that wait or run, and a trace of those of the last minute: what keeps a first replica */ -}}
+{{- $names := list -}}
+{{- range .engine.asked }}{{ $names = append $names (regexQuoteMeta . | replace "\\" "\\\\") }}{{ end -}}
+{{- $all := printf "namespace=%q,variant=~\"%s\"" .root.Release.Namespace (join "|" $names) -}}
+{{- $asked := printf "(sum(gateway_wake_demand{%s}) or vector(0)) + (sum(gateway_requests_in_flight{%s}) or vector(0)) + (sum(rate(gateway_requests_total{%s}[1m])) or vector(0))" $all $all $all -}}
+{{- $signals = append $signals (dict "name" "demand" "kind" "AverageValue" "target" (toString $scaling.running_per_replica) "query" $asked) -}}
+{{- end -}}
 {{- with $scaling.running_per_replica -}}
 {{- $signals = append $signals (dict "name" "running" "kind" "AverageValue" "target" (toString .)
     "query" (printf "sum(max by (replica) (gateway_replica_load{%s}))" $which)) -}}

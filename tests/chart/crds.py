@@ -48,6 +48,7 @@ TRIGGER = a(
         serverAddress=TEXT,
         query=TEXT,
         threshold={"type": "string", "pattern": r"^[0-9.]+$"},
+        activationThreshold={"type": "string", "pattern": r"^[0-9.]+$"},
     ),
 )
 SCALE_DOWN = a(
@@ -83,6 +84,7 @@ SPECS: dict[tuple[str, str], Schema] = {
         minReplicaCount=COUNT,
         maxReplicaCount=COUNT,
         pollingInterval=COUNT,
+        cooldownPeriod=COUNT,
         fallback=a(
             "failureThreshold replicas",
             failureThreshold=COUNT,

@@ -111,6 +111,25 @@ def test_what_the_schema_sees(values: str, problem: str) -> None:
             "queue_wait_s or ttft_slo_s, or several",
         ),
         (
+            VARIANT
+            % ("q", "vllm", "autoscaling: {kind: hpa, min: 0, max: 2, running_per_replica: 9}"),
+            "models[0].variants[0].deploy.autoscaling: min 0 needs kind: keda, a plain HPA keeps "
+            "at least one replica",
+        ),
+        (
+            VARIANT % ("q", "vllm", "autoscaling: {min: 0, max: 2, ttft_slo_s: 1}"),
+            "models[0].variants[0].deploy.autoscaling: min 0 needs running_per_replica: for how "
+            "many calls one is started",
+        ),
+        (
+            "models: [{name: m, engine: tgi, wake: {method: vllm-sleep}, deploy: {gpu: L4}}]",
+            "models[0].wake: method vllm-sleep needs engine: vllm, not tgi",
+        ),
+        (
+            "models: [{name: m, engine: vllm, wake: {method: vllm-sleep}, deploy: {}}]",
+            "models[0].wake: method vllm-sleep needs a GPU",
+        ),
+        (
             VARIANT % ("q", "vllm", "image: {tag: latest}"),
             "models[0].variants[0].deploy.image.tag: name a version, latest is another one "
             "tomorrow",

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from gateway.telemetry.metrics import TTFT_S
-from tests.chart.render import CHART, HELM, Manifest, of_kind, rendered
+from tests.chart.render import CHART, HELM, Manifest, of_kind, rendered, rendered_values
 from tests.docs.generate import _full_name, _metrics
 
 PROMTOOL = shutil.which("promtool") or str(HELM.parents[1] / "prometheus/usr/bin/promtool")
 HPA, KEDA = CHART / "ci/hpa-values.yaml", CHART / "ci/keda-values.yaml"
+TO_ZERO = CHART / "ci/scale-to-zero-values.yaml"
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 needs_promtool = pytest.mark.skipif(
     not Path(PROMTOOL).exists(), reason="promtool is not installed: Debian's package prometheus"
@@ -32,7 +33,10 @@ def rules(values: Path) -> Manifest:
 def expressions() -> Iterator[str]:
     for group in rules(HPA)["groups"]:
         yield from (rule["expr"] for rule in group["rules"])
-    for one in of_kind(rendered(KEDA), "ScaledObject"):
+    for one in [
+        *of_kind(rendered(KEDA), "ScaledObject"),
+        *of_kind(rendered(TO_ZERO), "ScaledObject"),
+    ]:
         yield from (trigger["metadata"]["query"] for trigger in one["spec"]["triggers"])
     for file in DASHBOARDS:
         for panel in json.loads(file.read_text())["panels"]:
@@ -78,7 +82,7 @@ def test_bounds_of_first_tokens_are_buckets() -> None:
 def test_promtool_reads_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules(HPA)))
     said = promtool("check", "rules", "rules.yaml", folder=tmp_path)
-    assert "SUCCESS: 12 rules found" in said
+    assert "SUCCESS: 13 rules found" in said
 
 
 @needs_promtool
@@ -94,11 +98,14 @@ def test_prometheus_reads_every_expression(tmp_path: Path) -> None:
 
 
 REPLICA = 'namespace="llm",model="m",variant="m:fp8",replica='
+AWAY = 'namespace="llm",model="z",variant="z"'
 SCALED = 'namespace="llm",model="llama-3.1-8b",variant="llama-3.1-8b",replica='
 BURN = 'namespace="llm",variant="llama-3.1-8b"'
 SERIES = [
     (f'gateway_replica_usable{{{REPLICA}"r0"}}', "1x5 0x60"),
     (f'gateway_replica_usable{{{REPLICA}"r1"}}', "1x40 0x25"),
+    (f'gateway_replica_usable{{{AWAY},replica="r0"}}', "0x70"),
+    (f"gateway_wake_demand{{{AWAY}}}", "0x20 3x50"),
     (f'gateway_replica_usable{{{SCALED}"r0"}}', "1x70"),
     (f'gateway_replica_usable{{{SCALED}"r1"}}', "0x70"),
     ('gateway_config_valid{namespace="llm",pod="a"}', "1x5 0x60"),
@@ -133,6 +140,7 @@ def test_alerts_fire_when_they_should_and_series_are_what_replicas_are_scaled_by
     ]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": bare}))
     of_m = {"model": "m", "variant": "m:fp8"}
+    critical = {"severity": "critical"}
     engine = {"engine": "gw-sluicegate-llama-3-1-8b"}
     test = {
         "interval": "1m",
@@ -142,6 +150,10 @@ def test_alerts_fire_when_they_should_and_series_are_what_replicas_are_scaled_by
             alert("25m", "SluicegateReplicaOut", {**of_m, "replica": "r0", "severity": "warning"}),
             alert("40m", "SluicegateModelDown"),
             alert("45m", "SluicegateModelDown", {**of_m, "severity": "critical"}),
+            # what is away because nobody calls is no failure; that calls wait for it so long is
+            alert("20m", "SluicegateModelDown"),
+            alert("29m", "SluicegateNotWoken"),
+            alert("32m", "SluicegateNotWoken", {"model": "z", "variant": "z", **critical}),
             alert("4m", "SluicegateConfigRefused"),
             alert("10m", "SluicegateConfigRefused", {"pod": "a", "severity": "warning"}),
             alert("15m", "SluicegateErrors", {"model": "m", "severity": "critical"}),
@@ -187,6 +199,41 @@ def test_without_traffic_first_tokens_are_not_late(tmp_path: Path) -> None:
     (tmp_path / "test.yaml").write_text(
         yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]})
     )
+    promtool("test", "rules", "test.yaml", folder=tmp_path)
+
+
+@needs_promtool
+def test_demand_is_counted_of_a_models_adapters_as_well_and_is_0_without_any(
+    tmp_path: Path,
+) -> None:
+    deploy = {
+        "gpu": "L4",
+        "lora_adapters": [{"name": "a.b", "source": "a/b"}],
+        "autoscaling": {"min": 0, "max": 2, "running_per_replica": 8},
+    }
+    variant = {"quantization": "fp8", "engine": "vllm", "deploy": {"quantization": "fp8", **deploy}}
+    found = rendered_values({"models": [{"name": "m", "variants": [variant]}]})
+    (scaled,) = of_kind(found, "ScaledObject")
+    (query,) = [
+        trigger["metadata"]["query"]
+        for trigger in scaled["spec"]["triggers"]
+        if trigger["name"] == "demand"
+    ]
+    series = [
+        ('gateway_wake_demand{namespace="llm",model="m",variant="m:fp8",pod="a"}', "0x10 2x20"),
+        ('gateway_wake_demand{namespace="llm",model="m",variant="m:fp8",pod="b"}', "0x10 1x20"),
+        ('gateway_wake_demand{namespace="llm",model="a.b",variant="a.b:fp8",pod="a"}', "0x10 4x20"),
+        ('gateway_wake_demand{namespace="llm",model="o",variant="axb:fp8",pod="a"}', "9x30"),
+    ]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series],
+        "promql_expr_test": [
+            {"expr": query, "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
+            for at, value in (("5m", 0), ("20m", 7))
+        ],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": [], "tests": [test]}))
     promtool("test", "rules", "test.yaml", folder=tmp_path)
 
 

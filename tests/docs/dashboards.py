@@ -197,6 +197,18 @@ MODEL = Dashboard(
             [
                 Panel("Calls that wait", "short", [("gateway_queue_waiting" + _OF, "{{variant}}")]),
                 Panel(
+                    "Calls for engines that are away",
+                    "short",
+                    [("gateway_wake_demand" + _OF, "{{variant}}")],
+                    "At least 1 for a minute after the last.",
+                ),
+                Panel(
+                    "Waited for engines that were away",
+                    "s",
+                    _quantiles("gateway_wake_wait_seconds", _OF, "variant"),
+                    "Those that got a replica.",
+                ),
+                Panel(
                     "Waited",
                     "s",
                     _quantiles("gateway_queue_wait_seconds", _OF, "variant"),

@@ -41,6 +41,8 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Overloaded: "Wait for `retry-after`. If it lasts, add replicas: see "
     "[overload](overload.md).",
+    errors.ModelWaking: "Wait for `retry-after`. If it lasts, see why its engines do not start: "
+    "[scale to zero](scale-to-zero.md).",
     errors.TooManyWatchers: "Close a dashboard or a `gateway top` that nobody looks at.",
     errors.Draining: "Try again: another gateway process will answer.",
     errors.PlanNotFound: "Put the plan back into the file, or make a new key with another.",
@@ -73,6 +75,7 @@ EVENTS: dict[str, str] = {
     "key_set_aside": "A key made at run time cannot be used as it is; `reason` says why.",
     "keys_restored": "Redis had lost its memory, and was told the keys made at run time again.",
     "audit": "A key was created, rotated, disabled, enabled or deleted.",
+    "sleep_mode_failed": "A vLLM did not go to sleep, or did not wake, as it was told.",
     "bug": "A failure of the gateway itself, with its stack.",
 }
 
@@ -124,6 +127,10 @@ CONDITIONS: dict[Condition, tuple[str, str]] = {
     Condition.READY: ("Probes pass.", "yes"),
     Condition.LOADING: ("The engine says that it loads its model (llama.cpp).", "no"),
     Condition.ASLEEP: ("vLLM says that it sleeps: no fault, it may be woken.", "no"),
+    Condition.AWAY: (
+        "Nobody listens there, which is no fault of a variant that [may wake](scale-to-zero.md).",
+        "no",
+    ),
     Condition.MISCONFIGURED: (
         "It does not serve the model, or refuses the key: correct `served_model` or `api_key`.",
         "no",
@@ -143,6 +150,7 @@ REASONS: dict[Reason, str] = {
     Reason.PROBE_FAILED: "Two probes in a row have failed.",
     Reason.LOADING: "The engine says that it loads.",
     Reason.ASLEEP: "The engine says that it sleeps.",
+    Reason.AWAY: "No connection could be made, and the variant may wake.",
     Reason.MODEL_MISSING: "The engine's list of models leaves out `served_model`.",
     Reason.CREDENTIALS_REFUSED: "The engine has answered a probe with 401 or 403.",
     Reason.FAILURES: "`consecutive_failures` tries in a row have failed.",

@@ -23,9 +23,10 @@ export function showFleet(view) {
       `between tokens ${between(traffic, "p50_s")}`,
     ].join("  ·  "));
     const usable = rows.filter((row) => row.replica.usable).length;
+    const isIdle = usable === 0 && rows.every((row) => IDLE.has(row.replica.condition));
     const state = node.querySelector(".share");
     setText(state, usable === rows.length ? `${plural(rows.length, "replica")}` : `${usable} of ${plural(rows.length, "replica")} serving`);
-    state.classList.toggle("bad", usable === 0);
+    state.classList.toggle("bad", usable === 0 && !isIdle);
     state.classList.toggle("warn", usable > 0 && usable < rows.length);
     keyed(node.querySelector("tbody"), rows, (row) => `${row.variant} ${row.replica.replica}`, newRow,
       (line, row) => showRow(line, row, view.workers));
@@ -86,7 +87,7 @@ function showRow(line, { replica }, workers) {
 }
 
 function level(replica, workers) {
-  if (!replica.usable) return replica.condition === "asleep" ? "calm" : "bad";
+  if (!replica.usable) return IDLE.has(replica.condition) ? "calm" : "bad";
   return replica.usable_by < workers || replica.condition !== "ready" ? "warn" : "good";
 }
 
@@ -99,6 +100,9 @@ function why(replica, workers) {
   }
   return parts.join(", ");
 }
+
+// Out on purpose: a call brings it back.
+const IDLE = new Set(["asleep", "away"]);
 
 let conditions = new Map();
 

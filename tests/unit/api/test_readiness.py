@@ -39,3 +39,11 @@ def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
     detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
     assert detail["models"] == {"big": "ready", "small": "no replica"}
     assert detail["ready"] is True
+
+
+def test_a_model_whose_engines_may_be_away_is_not_without_replicas() -> None:
+    fleet = FleetState(a_catalog(a_model("m", wake={})))
+    (state,) = fleet
+    fleet.probed(state, Condition.AWAY, Load(), 0.0)
+    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
+    assert detail["models"] == {"m": "away, a call wakes it"}

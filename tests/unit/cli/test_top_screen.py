@@ -39,6 +39,7 @@ def test_without_rates_it_is_measuring() -> None:
     ("replica", "words"),
     [
         ({"condition": "unhealthy", "reason": "probe_failed", "usable": False}, "(probe failed)"),
+        ({"condition": "away", "reason": "engine_away", "usable": False}, "(engine away)"),
         ({"condition": "trial", "reason": "ejection_over"}, "trial (ejection over)"),
         ({"condition": "unknown", "reason": None}, "unknown"),
     ],

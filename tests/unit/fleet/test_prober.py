@@ -525,3 +525,19 @@ async def test_adapters_are_those_that_the_engine_lists(
         await Prober(fleet, ENGINES, clients, FakeClock()).probe_all()
     (state,) = fleet
     assert state.adapters.known == known
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), httpx.ConnectTimeout("x")])
+async def test_nobody_there_counts_at_once_and_as_no_failure_where_engines_may_be_away(
+    router: respx.MockRouter, probe: Probe, error: Exception
+) -> None:
+    fails(router, "/health", error)
+    assert await probe(wake={}).round() == [Condition.AWAY]
+    assert await probe().twice() == [Condition.UNHEALTHY]
+
+
+async def test_an_engine_that_is_there_and_says_nothing_is_not_away(
+    router: respx.MockRouter, probe: Probe
+) -> None:
+    fails(router, "/health", httpx.ReadTimeout("x"))
+    assert await probe(wake={}).twice() == [Condition.UNHEALTHY]

@@ -654,3 +654,23 @@ def test_calls_for_an_adapter_go_to_the_replicas_of_its_model_that_have_it() -> 
     assert list(fleet.candidates(sql, (), only_usable=True)) == [second]
     assert list(fleet.candidates(sql, [second], only_usable=False)) == []
     assert fleet.has_usable(sql)
+
+
+def test_one_that_is_gone_or_put_to_sleep_is_out_at_once_and_comes_back_with_a_probe() -> None:
+    fleet, [gone, asleep] = a_fleet()
+    fleet.gone(gone)
+    fleet.put_to_sleep(asleep)
+    assert [(one.condition, one.reason) for one in (gone, asleep)] == [
+        (Condition.AWAY, Reason.AWAY),
+        (Condition.ASLEEP, Reason.ASLEEP),
+    ]
+    assert not fleet.has_usable(gone.variant)
+    fleet.probed(gone, READY, QUIET, 0.0)
+    assert gone.is_usable
+
+
+def test_a_fleet_knows_what_it_serves() -> None:
+    fleet, [state, _] = a_fleet()
+    assert fleet.serves(state.variant.name)
+    fleet.apply(a_catalog(a_model("other")))
+    assert not fleet.serves(state.variant.name)

@@ -111,3 +111,13 @@ def test_only_vllm_is_started_by_a_python(tmp_path: Path) -> None:
 def test_any_other_engine_needs_a_command(tmp_path: Path) -> None:
     with pytest.raises(PlanInvalid, match="command: say how"):
         line(tmp_path, {}, "openai")
+
+
+@pytest.mark.parametrize(("gpu", "is_told"), [("L4", True), (None, False)])
+def test_a_vllm_that_is_to_sleep_is_told_so_where_it_can(
+    tmp_path: Path, gpu: str | None, is_told: bool
+) -> None:
+    wake = {"method": "vllm-sleep"}
+    model = {"name": "m", "engine": "vllm", "deploy": {"gpu": gpu}, "wake": wake}
+    (one,) = addressed(Document.model_validate({"models": [model]}), lambda _: True).engines
+    assert ("--enable-sleep-mode" in command_line(one, [], tmp_path)) is is_told

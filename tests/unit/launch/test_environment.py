@@ -61,3 +61,8 @@ def test_the_file_has_the_last_word() -> None:
     deploy = {"environment": {"CUDA_VISIBLE_DEVICES": "7", "A": "b"}}
     found = seen({"A": "a"}, deploy=deploy)
     assert (found["CUDA_VISIBLE_DEVICES"], found["A"]) == ("7", "b")
+
+
+def test_a_vllm_that_is_to_be_woken_has_the_routes_for_it() -> None:
+    assert seen({}, sleeps=True)["VLLM_SERVER_DEV_MODE"] == "1"
+    assert "VLLM_SERVER_DEV_MODE" not in seen({})

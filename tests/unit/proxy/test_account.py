@@ -212,3 +212,34 @@ def test_whose_answer_is_adopted_has_answered() -> None:
     winner.tried = Lease(books.state)
     account.adopt(winner)
     assert account.tried is winner.tried
+
+
+def test_the_wait_for_engines_that_were_away_is_no_part_of_how_engines_serve() -> None:
+    books = Books()
+    account = books.open()
+    account.queued_s = account.held_s = 40.0
+    books.keeper.waited(account, books.state.variant, "interactive")
+    account.attempt(Lease(books.state))
+    account.stream = True
+    books.clock.pass_s(40.5)
+    account.first_content_s = books.clock.now_s()
+    account.close()
+    text = books.metrics.render().decode()
+    assert "gateway_queue_wait_seconds_count" not in text
+    assert 'gateway_wake_wait_seconds_sum{model="m",variant="m"} 40.0' in text
+    (first,) = [line for line in text.splitlines() if "first_token_seconds_sum{" in line]
+    assert float(first.rpartition(" ")[2]) == pytest.approx(0.5)
+    assert books.line["ttft_ms"] == 40_500
+    assert books.line["queue_ms"] == 40_000
+
+
+def test_a_wait_for_a_busy_engine_after_that_counts_as_one() -> None:
+    books = Books()
+    account = books.open()
+    account.queued_s, account.held_s = 42.0, 40.0
+    books.keeper.waited(account, books.state.variant, "interactive")
+    account.close()
+    text = books.metrics.render().decode()
+    assert 'gateway_queue_wait_seconds_sum{model="m",priority="interactive",variant="m"} 2.0' in (
+        text
+    )

@@ -7,13 +7,17 @@ import anyio.lowlevel
 import pytest
 
 from gateway.engines import ENGINES
+from gateway.engines.adapter import Load
 from gateway.errors import (
     EngineOverloaded,
+    EngineUnreachable,
     InvalidRequest,
+    ModelWaking,
     NoReplica,
     Overloaded,
     RateLimited,
 )
+from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.limits.memory_store import MemoryStore
@@ -27,6 +31,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation, read_ask
 from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.fake_client import FakeClient
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import a_caller
 
@@ -50,6 +55,7 @@ class Bench:
             limiter=Limiter(MemoryStore(self.clock), metrics, self.clock),
             clock=self.clock,
             rng=random.Random(0),
+            heartbeat_s=15.0,
         )
         self.states = list(self.fleet)
 
@@ -62,7 +68,7 @@ class Bench:
         call = Call(operation, OpenAiDialect(), body, "id-1", self.clock.now_s())
         ask = read_ask(body, operation)
         route = self.fleet.catalog.models["m"].variants
-        search = Search(call, ask, a_caller(), route, self.books.open(call))
+        search = Search(call, ask, a_caller(), route, self.books.open(call), FakeClient())
         search.account.prefix = self.placing.prefix(call, ask, route)
         search.tried += tried
         return search
@@ -198,3 +204,106 @@ async def test_a_prompt_is_read_only_where_a_policy_wants_to_know() -> None:
     assert lease.state.prefilling == len(blocks)
     again = await bench.placing.place(bench.search(messages=LONG))
     assert again.state is lease.state
+
+
+def a_bench_of_two(*, wake: dict[str, Any] | None = None, **limits: Any) -> Bench:
+    """The first variant may wake and is away; the second is there."""
+    first = a_variant("a", "http://a.test:80", wake=wake or {}, limits=limits)
+    bench = Bench(first, a_variant("b", "http://b.test:80"))
+    bench.fleet.gone(bench.states[0])
+    return bench
+
+
+async def held(bench: Bench, search: Search, places: list[Lease]) -> None:
+    places.append(await bench.placing.place(search))
+
+
+async def test_who_is_there_gets_the_call_and_who_is_away_is_wanted() -> None:
+    bench = a_bench_of_two()
+    lease = await bench.placing.place(bench.search())
+    assert lease.state.variant.name == "m:b"
+    assert bench.placing.wanted.demand("m:a", 0, bench.clock.now_s()) == 1
+    assert bench.placing.wanted.demand("m:b", 0, bench.clock.now_s()) == 0
+
+
+async def test_one_that_may_come_back_is_waited_for_before_one_that_is_broken_is_asked() -> None:
+    bench = a_bench_of_two()
+    away, broken = bench.states
+    for _ in range(2):
+        bench.fleet.probed(broken, Condition.UNHEALTHY, Load(), 0.0)
+    search = bench.search(away)  # it was tried, and was gone
+    assert bench.placing.is_any_left(search)
+    places: list[Lease] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(held, bench, search, places)
+        while not bench.placing.queues.waiting("m:a"):
+            await anyio.lowlevel.checkpoint()
+        bench.clock.pass_s(40.0)
+        bench.fleet.probed(away, Condition.READY, Load(), bench.clock.now_s())
+    assert [lease.state for lease in places] == [away]
+    assert search.tried == []
+    assert (search.account.held_s, search.account.queued_s) == (40.0, 40.0)
+
+
+async def test_a_call_that_may_not_wait_for_them_tries_what_there_is() -> None:
+    bench = a_bench_of_two(wake={"max_wait_s": 0.01})
+    broken = bench.states[1]
+    for _ in range(2):
+        bench.fleet.probed(broken, Condition.UNHEALTHY, Load(), 0.0)
+    search = bench.search()
+    assert (await bench.placing.place(search)).state is broken
+    assert [variant.name for variant in search.passed] == ["m:a"]
+
+
+async def test_where_there_is_nothing_else_it_is_told_that_they_are_being_started() -> None:
+    bench = Bench(a_variant("a", "http://a.test:80", wake={"max_wait_s": 0.01}))
+    bench.fleet.gone(bench.states[0])
+    with pytest.raises(ModelWaking):
+        await bench.placing.place(bench.search())
+
+
+async def test_a_held_call_is_charged_and_limits_are_told_at_once() -> None:
+    bench = a_bench_of_two(requests_per_day=1)
+    there = bench.states[1]
+    for _ in range(2):
+        bench.fleet.probed(there, Condition.UNHEALTHY, Load(), 0.0)
+    places: list[Lease] = []
+    async with anyio.create_task_group() as tasks:
+        first = bench.search(stream=True)
+        tasks.start_soon(held, bench, first, places)
+        while not bench.placing.queues.waiting("m:a"):
+            await anyio.lowlevel.checkpoint()
+        assert first.account.reservation is not None
+        # the variant's limit is reached: the next call may go to the other, broken or not
+        assert (await bench.placing.place(bench.search())).state is there
+        bench.fleet.probed(bench.states[0], Condition.READY, Load(), 0.0)
+    assert [lease.state.variant.name for lease in places] == ["m:a"]
+
+
+async def test_a_limit_of_the_only_variant_is_told() -> None:
+    bench = Bench(a_variant("a", "http://a.test:80", wake={}, limits={"requests_per_day": 1}))
+    Lease(bench.states[0])
+    await bench.placing._limiter.reserve(
+        a_caller(), bench.states[0].variant, bench.search().ask, None
+    )
+    bench.fleet.gone(bench.states[0])
+    with pytest.raises(RateLimited):
+        await bench.placing.place(bench.search())
+
+
+async def test_a_try_that_found_nobody_says_that_the_engine_is_away() -> None:
+    bench = Bench(a_variant("a", "http://a.test:80", wake={}), a_variant("b", "http://b.test:80"))
+    for state in bench.states:
+        bench.placing.failed(state, EngineUnreachable("gone"))
+    assert [state.condition for state in bench.states] == [Condition.AWAY, Condition.UNKNOWN]
+
+
+async def test_an_operation_that_it_cannot_do_is_not_waited_for() -> None:
+    tgi = a_variant("a", "http://a.test:80", wake={}) | {"engine": "tgi"}
+    bench = Bench(tgi, a_variant("b", "http://b.test:80"))
+    away, broken = bench.states
+    bench.fleet.gone(away)
+    for _ in range(2):
+        bench.fleet.probed(broken, Condition.UNHEALTHY, Load(), 0.0)
+    search = bench.search(operation=Operation.EMBEDDINGS, input="hi")
+    assert (await bench.placing.place(search)).state is broken

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.auth.keys import Caller
 from gateway.engines.adapter import Load
-from gateway.errors import Overloaded
+from gateway.errors import ModelWaking, Overloaded
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.fleet.health import Condition
 from gateway.fleet.resting import Resting
 from gateway.fleet.state import FleetState, Lease, ReplicaState
-from gateway.queueing.queues import Place, keep_looking
+from gateway.queueing.queues import Place, keep_looking, max_waiting
 from gateway.queueing.refusals import Refused
 from gateway.queueing.ticket import Ticket
 from gateway.wire.prefix import NO_PREFIX, Prefix
@@ -521,3 +521,91 @@ class Story:
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 80))
 def test_no_place_is_free_while_a_call_waits_and_none_is_lost(seed: int, steps: int) -> None:
     asyncio.run(Story(seed).tell(steps))
+
+
+def away(bench: Bench, condition: Condition = Condition.AWAY) -> None:
+    for state in bench.states:
+        bench.fleet.probed(state, condition, Load(), bench.clock.now_s())
+
+
+def a_bench_that_wakes(**wake: Any) -> Bench:
+    bench = Bench()
+    variant = a_variant("fp8", "http://a", "http://b", concurrency=1, wake=wake)
+    bench.fleet.apply(a_catalog(a_model("m", variants=[variant])))
+    away(bench)
+    return bench
+
+
+async def test_calls_wait_for_engines_that_are_away_longer_than_for_busy_ones() -> None:
+    bench = a_bench_that_wakes()
+    async with anyio.create_task_group() as tasks:
+        for caller in ("a", "b", "c"):
+            tasks.start_soon(bench.wait, caller)
+            await turns()
+        bench.clock.pass_s(300)
+        bench.queues.look()
+        bench.fleet.apply(bench.fleet.catalog)
+        assert (bench.queues.waiting("m:fp8"), bench.ended) == (3, 0)
+        bench.fleet.probed(bench.states[1], Condition.READY, Load(), bench.clock.now_s())
+        await turns()
+        assert bench.who == ["a"]
+        ((_, place),) = bench.places
+        assert place.lease is not None
+        place.lease.release()
+        await turns()
+        assert bench.who == ["a", "b"]
+        # how long they were away says nothing of how fast places come free
+        assert max_waiting(bench.fleet, bench.variant) == 1000
+        for _ in range(2):
+            lease = bench.places[-1][1].lease
+            assert lease is not None
+            lease.release()
+            await turns()
+    assert bench.who == ["a", "b", "c"]
+    assert not bench.refused
+
+
+async def test_no_replica_at_all_is_waited_for_as_well() -> None:
+    bench = a_bench_that_wakes()
+    served = bench.fleet._by_variant
+    async with anyio.create_task_group() as tasks:
+        whole = served["m:fp8"]
+        served["m:fp8"] = ()  # as discovery may have it
+        tasks.start_soon(bench.wait)
+        await turns()
+        bench.queues.look()
+        await turns()
+        assert bench.queues.waiting("m:fp8") == 1
+        served["m:fp8"] = whole
+        bench.fleet.probed(bench.states[0], Condition.READY, Load(), 0.0)
+    assert bench.who == ["team"]
+
+
+async def test_so_many_may_wait_for_engines_that_are_away_and_they_are_told_what_for() -> None:
+    bench = a_bench_that_wakes(max_waiting=1)
+    assert max_waiting(bench.fleet, bench.variant) == 1
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.wait)
+        await turns()
+        await bench.wait()
+        ((_, refused),) = bench.refused
+        assert isinstance(refused, ModelWaking)
+        assert [why for _, _, why in bench.refusals.told] == [Refused.FULL]
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_call_without_time_left_does_not_wait_for_them() -> None:
+    bench = a_bench_that_wakes(max_wait_s=60)
+    await bench.wait(waited_s=60)
+    await bench.wait(left_s=0)
+    assert [type(refused) for _, refused in bench.refused] == [ModelWaking] * 2
+
+
+async def test_what_is_not_served_any_more_is_not_waited_for() -> None:
+    bench = a_bench_that_wakes()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.wait)
+        await turns()
+        bench.fleet.apply(a_catalog(a_model("other")))
+    ((_, place),) = bench.places
+    assert place.lease is None

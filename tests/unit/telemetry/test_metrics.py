@@ -31,6 +31,7 @@ NAMES = {
     "gateway_limit_settlements_dropped": ("counter", set()),
     "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
     "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
+    "gateway_wake_wait_seconds": ("histogram", {"model", "variant", "le"}),
     "gateway_trace_spans": ("counter", {"result"}),
     "gateway_mirror_calls": ("counter", {*MIRROR, "outcome"}),
     "gateway_mirror_skipped": ("counter", {*MIRROR, "reason"}),
@@ -61,6 +62,9 @@ BOUNDS = {
     ],
     "gateway_queue_wait_seconds": [
         *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120),
+    ],
+    "gateway_wake_wait_seconds": [
+        *(1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600),
     ],
     "gateway_token_estimate_ratio": [
         *(0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8),
@@ -93,6 +97,7 @@ def used() -> Metrics:
     metrics.resumes.cell(*A_ROUTE, "chat_ids")
     metrics.queue_refusals.cell("m", "m:fp8", "batch", "full")
     metrics.queue_wait.cell("m", "m:fp8", "batch")
+    metrics.wake_wait.cell("m", "m:fp8")
     metrics.reloads.cell("ok")
     metrics.transitions.cell(*A_ROUTE, "ready", "probe_passed")
     metrics.refusals.cell("key", "tokens_per_minute")
