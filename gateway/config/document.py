@@ -70,6 +70,11 @@ class Server(Section):
     drain_grace_s: Seconds = Field(30, description="How long running calls may go on at shutdown.")
     max_event_bytes: Bytes = Field(16 * 1024 * 1024, description="The largest event of a stream.")
     max_answer_bytes: Bytes = Field(64 * 1024 * 1024, description="The largest whole answer.")
+    routing_headers: bool = Field(
+        True,
+        description="Answers name who gave them, in `x-gateway-model`, `x-gateway-variant` and "
+        "`x-gateway-replica`.",
+    )
 
 
 class Cors(Section):

@@ -35,6 +35,7 @@ from gateway.fleet.health import (
     why_eject,
 )
 from gateway.fleet.prefix_index import PrefixIndex
+from gateway.fleet.shown import shown
 from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
 
@@ -55,7 +56,7 @@ class ReplicaState:
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
     request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
-    while none has been seen.
+    while none has been seen. `shown` is what clients are told of it.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class ReplicaState:
         "running",
         "seed",
         "serves_in_panic",
+        "shown",
         "target",
         "trial",
         "turns",
@@ -93,6 +95,7 @@ class ReplicaState:
         self.variant = variant
         self.replica = replica
         self.name = replica.name
+        self.shown = shown(variant, replica)
         self.weight = replica.weight
         self.in_flight = 0
         self.turns = 0.0
@@ -140,6 +143,7 @@ class ReplicaState:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
+        self.shown = shown(variant, replica)
         if not self.target.is_for(replica.concurrency, processes):
             self.target = Target(replica.concurrency, processes)
             self.most = self.target.most

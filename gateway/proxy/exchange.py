@@ -120,7 +120,8 @@ class Exchange:
         reservation = account.reservation
         headers = () if reservation is None else reservation.headers
         timing = server_timing(account.story, self._clock.now_s(), stream=account.stream)
-        tell(client, call, failure, (*headers, *timing))
+        who = () if account.tried is None else self._attempts.shown(account.tried.state)
+        tell(client, call, failure, (*who, *headers, *timing))
 
     async def _answer(self, call: Call, client: Client, account: Account) -> None:
         if self.is_draining:
