@@ -197,7 +197,7 @@ def build(
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
     app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
-    app.include_router(route_router(fleet, policies, admin_key))
+    app.include_router(route_router(fleet, policies, exchange.choosing, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))

@@ -15,10 +15,12 @@ from gateway.auth.issued import ANONYMOUS, Access
 from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
+from gateway.config.choice import Choose, Sticky
 from gateway.config.document import Document
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
+from gateway.sizing.bits import bits_of
 from gateway.wire.http import Origin
 from gateway.wire.prefix import SessionBy
 
@@ -43,7 +45,11 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag."""
+    """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag.
+
+    `bits` of a weight, None: nobody knows. `seed` is a number drawn from its name, the same in
+    every process. `times_onsets`: somebody wants to know how soon its answers begin.
+    """
 
     name: str
     model: str
@@ -61,6 +67,9 @@ class Variant:
     resume: bool | Literal["streams"] = True
     session: SessionBy = "header"
     queue: Queue = field(default_factory=Queue)
+    bits: float | None = None
+    seed: int = 0
+    times_onsets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +80,45 @@ class Model:
     aliases: tuple[str, ...]
     variants: tuple[Variant, ...]
     fallbacks: tuple[str, ...] = ()
+    choose: Choose = field(default_factory=Choose)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means: a model, or exactly one of its variants."""
+    """What a name means: a model, exactly one of its variants, or a split of several.
+
+    `model` of a split is that of its first part.
+    """
 
     model: Model
     variant: Variant | None = None
+    split: "Split | None" = None
+
+    @property
+    def first(self) -> Variant:
+        """The variant that it means first, where nothing is drawn."""
+        if self.split is not None:
+            return self.split.parts[0].target.first
+        return self.variant or self.model.variants[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where `weight` of a split's calls go. `name` and `seed` as of a variant, or a model."""
+
+    name: str
+    target: Target
+    weight: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Parts with a weight above 0."""
+
+    name: str
+    parts: tuple[Part, ...]
+    sticky: Sticky
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +126,7 @@ class Catalog:
     """Everything a running gateway needs to know of its configuration.
 
     `plans` and `rates` hold what each plan allows and limits, by its name. `names` holds every
-    name that resolves: names, aliases, and both with a tag.
+    name that resolves: names, aliases, both with a tag, and splits.
     """
 
     models: Mapping[str, Model]
@@ -138,6 +178,7 @@ class _Compiler:
         self._environ = environ
         self._policies = policies
         self._needs_replicas = needs_replicas
+        self._choices = [plan.choose for plan in document.plans if plan.choose is not None]
         self._owners: dict[str, str] = {}
         self._names: dict[str, Target] = {}
 
@@ -155,6 +196,7 @@ class _Compiler:
         # tags come after all names, so that a clash is told at the variant
         for model, path in tagged:
             self._claim_tags(model, path)
+        self._claim_splits()
         self._check_fallbacks(compiled)
         plans = {"default": Plan("default", ("*",))} | self._plans(compiled)
         rates: dict[str, Rates] = {"default": Rates()}
@@ -173,7 +215,7 @@ class _Compiler:
                 what = f'the tag "{variant.quantization}"' if variant.quantization else "no tag"
                 self.problems.append(f"{where}.quantization: another variant has {what} already")
             variants.append(self._variant(given, variant, where))
-        return Model(given.name, given.aliases, tuple(variants), given.fallbacks)
+        return Model(given.name, given.aliases, tuple(variants), given.fallbacks, given.choose)
 
     def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
         replicas: list[Replica] = []
@@ -195,8 +237,9 @@ class _Compiler:
             at_once = _at_once(replica.concurrency or given.concurrency)
             replicas.append(Replica(key, name, key, origin, replica.weight, at_once))
         tag = given.quantization
+        name = f"{model.name}:{tag}" if tag else model.name
         return Variant(
-            name=f"{model.name}:{tag}" if tag else model.name,
+            name=name,
             model=model.name,
             tag=tag,
             engine=given.engine,
@@ -212,6 +255,9 @@ class _Compiler:
             resume=model.resume,
             session=model.session,
             queue=model.queue,
+            bits=given.bits or _bits(given),
+            seed=seed_of(name),
+            times_onsets=any(one.ttft_s for one in (model.choose, *self._choices)),
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -242,6 +288,26 @@ class _Compiler:
                 where = f"{path}.variants[{number}].quantization"
                 self._claim(f"{name}:{variant.tag}", Target(model, variant), where)
 
+    def _claim_splits(self) -> None:
+        whole = dict(self._names)
+        for index, given in enumerate(self._document.splits):
+            parts: list[Part] = []
+            for number, part in enumerate(given.parts):
+                where = f"splits[{index}].parts[{number}].to"
+                target = whole.get(part.to)
+                if target is None:
+                    self.problems.append(f'{where}: "{part.to}" is no model or variant')
+                    continue
+                name = target.model.name if target.variant is None else target.variant.name
+                if any(name == other.name for other in parts):
+                    self.problems.append(f'{where}: "{name}" is another part already')
+                elif part.weight:
+                    parts.append(Part(name, target, part.weight, seed_of(name)))
+            if parts:
+                split = Split(given.name, tuple(parts), given.sticky)
+                target = Target(parts[0].target.model, split=split)
+                self._claim(given.name, target, f"splits[{index}].name")
+
     def _check_fallbacks(self, compiled: Mapping[str, Model]) -> None:
         for index, given in enumerate(self._document.models):
             for number, fallback in enumerate(given.fallbacks):
@@ -265,6 +331,8 @@ class _Compiler:
                 if not any(fnmatchcase(name, pattern) for name in own):
                     alias = self._names.get(pattern)
                     hint = f'; it is an alias of "{alias.model.name}"' if alias else ""
+                    if alias is not None and alias.split is not None:
+                        hint = "; it is a split: name its parts"
                     self.problems.append(
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
@@ -274,6 +342,7 @@ class _Compiler:
                 weight=given.weight,
                 priority=given.priority,
                 shows_timing=given.server_timing,
+                choose=given.choose,
             )
         return plans
 
@@ -316,6 +385,19 @@ class _Compiler:
         except ValueError as exc:
             self.problems.append(f"{path}: {exc}")
             return None
+
+
+def seed_of(name: str) -> int:
+    """64 bits that are the same in every process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _bits(given: models.Variant) -> float | None:
+    """What the names of its quantization tell."""
+    bits = None if given.quantization is None else bits_of(given.quantization)
+    if bits is None and given.deploy is not None and given.deploy.quantization is not None:
+        bits = bits_of(given.deploy.quantization)
+    return bits
 
 
 def _at_once(given: Concurrency) -> int | None:

@@ -4,15 +4,14 @@ Everything here changes between two awaits of one event loop. A reload keeps the
 every replica that stays.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
 from gateway.errors import EngineOverloaded, GatewayError
-from gateway.fleet.catalog import Catalog, Replica, Variant
+from gateway.fleet.catalog import Catalog, Replica, Variant, seed_of
 from gateway.fleet.gradient import Signal
 from gateway.fleet.health import (
     Condition,
@@ -38,6 +37,9 @@ from gateway.fleet.prefix_index import PrefixIndex
 from gateway.fleet.shown import shown
 from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
+
+if TYPE_CHECKING:
+    from gateway.fleet.promptness import Onset
 
 # how much of what is usual the last answer makes up
 _NEWS: Final = 0.1
@@ -104,7 +106,7 @@ class ReplicaState:
         self.waiting: float | None = None
         self.prefilling = 0
         self.prefixes = PrefixIndex()
-        self.seed = _seed(replica)
+        self.seed = seed_of(replica.key)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
         self.is_load_known = False
@@ -169,10 +171,10 @@ class Lease:
     """A request's place on a replica. Released exactly once, however often it is asked.
 
     `prefix`: what its prompt begins with, where the policy reads that. `since_s` is set where
-    answers are to be timed.
+    answers are to be timed, `onset` where their first tokens are.
     """
 
-    __slots__ = ("_is_held", "_prefilling", "era", "since_s", "state")
+    __slots__ = ("_is_held", "_prefilling", "era", "onset", "since_s", "state")
 
     def __init__(self, state: ReplicaState, prefix: Prefix = NO_PREFIX) -> None:
         self.state = state
@@ -183,6 +185,7 @@ class Lease:
             state.prefixes.add(prefix)
         self.era = state.era
         self.since_s: float | None = None
+        self.onset: Onset | None = None
         self._is_held = True
         state.in_flight += 1
         state.turns += 1 / state.weight
@@ -191,6 +194,9 @@ class Lease:
 
     def began(self) -> None:
         """The first token is there, so the prompt is computed."""
+        if self.onset is not None:
+            self.onset.began()
+            self.onset = None
         if self._prefilling:
             self.state.prefilling -= self._prefilling
             self._prefilling = 0
@@ -198,6 +204,9 @@ class Lease:
     def release(self) -> None:
         if self._is_held:
             self._is_held = False
+            if self.onset is not None:
+                self.onset.gone()
+                self.onset = None
             self.began()
             state = self.state
             state.in_flight -= 1
@@ -417,11 +426,6 @@ class FleetState:
             state.adopt(variant, replica, self.processes)
         self._states[key] = state
         return state
-
-
-def _seed(replica: Replica) -> int:
-    digest = hashlib.blake2b(replica.key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
 
 
 def _start_level(states: Sequence[ReplicaState]) -> None:

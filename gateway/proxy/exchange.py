@@ -31,6 +31,7 @@ from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
+from gateway.proxy.choosing import Choosing
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
@@ -40,7 +41,7 @@ from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.proxy.server_timing import server_timing
 from gateway.routing.policy import RoutingPolicy
-from gateway.routing.resolve import resolve
+from gateway.routing.resolve import Why
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Ask
 from gateway.wire.error_body import error_headers
@@ -87,6 +88,7 @@ class Exchange:
             rng=rng,
         )
         self.queues = self._placing.queues
+        self.choosing = Choosing(fleet=fleet, queues=self.queues, clock=clock, rng=rng)
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -132,10 +134,11 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         account.story.ask = ask
-        route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
+        resolved = self.choosing.resolved(call, ask, caller)
+        route = resolved.route
         account.prefix = self._placing.prefix(call, ask, route)
         with Deadline(allowed_s(call, route[0]), self.loop):
-            await self._try_all(Search(call, ask, caller, route, account), client)
+            await self._try_all(Search(call, ask, caller, resolved, account), client)
 
     async def _try_all(self, search: Search, client: Client) -> None:
         call, account, first = search.call, search.account, search.route[0]
@@ -148,6 +151,7 @@ class Exchange:
             account.attempt(lease)  # from here on the account gives it back, whatever happens
             state = lease.state
             if failure is None:
+                self._choose(search, state.variant)
                 self._budget(first.model).count_request(call.received_s)
             adapter = self._engines[state.variant.engine]
             form = self._attempts.form(call, search.ask, client, adapter, state.variant, account)
@@ -163,6 +167,14 @@ class Exchange:
             if wait_s:
                 await anyio.sleep(wait_s)
 
+    def _choose(self, search: Search, variant: Variant) -> None:
+        """The call goes to this variant; is told where there was another."""
+        found = search.resolved
+        if len(found.route) > 1 or found.why is Why.SPLIT:
+            self._books.chosen(
+                search.account, found.name, variant, self.choosing.why(found, variant)
+            )
+
     async def _failure_on(
         self, call: Call, ask: Ask, client: Client, lease: Lease, search: Search
     ) -> GatewayError | None:
@@ -170,6 +182,8 @@ class Exchange:
         account, state = search.account, lease.state
         if state.target.gradient is not None:
             lease.since_s = self._clock.now_s()
+        if state.variant.times_onsets and ask.stream:
+            lease.onset = self.choosing.onset(state.variant)
         try:
             if state.variant.hedging is None:
                 adapter = self._engines[state.variant.engine]

@@ -22,6 +22,8 @@ from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.proxy.placing import Placing, Search
 from gateway.routing import POLICIES
+from gateway.routing.asking import Asking
+from gateway.routing.resolve import resolve
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation, read_ask
@@ -61,8 +63,10 @@ class Bench:
         body = json.dumps({"model": "m", "messages": [], **fields}).encode()
         call = Call(operation, OpenAiDialect(), body, "id-1", self.clock.now_s())
         ask = read_ask(body, operation)
-        route = self.fleet.catalog.models["m"].variants
-        search = Search(call, ask, a_caller(), route, self.books.open(call))
+        asking = Asking(a_caller().plan, random.Random(0))
+        resolved = resolve(self.fleet.catalog, "m", asking)
+        route = resolved.route
+        search = Search(call, ask, a_caller(), resolved, self.books.open(call))
         search.account.prefix = self.placing.prefix(call, ask, route)
         search.tried += tried
         return search
@@ -198,3 +202,43 @@ async def test_a_prompt_is_read_only_where_a_policy_wants_to_know() -> None:
     assert lease.state.prefilling == len(blocks)
     again = await bench.placing.place(bench.search(messages=LONG))
     assert again.state is lease.state
+
+
+async def test_who_has_waited_too_long_for_the_first_token_goes_on_to_the_next() -> None:
+    variants = [a_variant(tag, f"http://{tag}.test:80", concurrency=1) for tag in ("a", "b", "c")]
+    bench = Bench(*variants, choose={"by": "spill", "ttft_s": 0.05})
+    held = [Lease(state) for state in bench.states]
+    search = bench.search()
+    places: list[Lease] = []
+
+    async def place() -> None:
+        places.append(await bench.placing.place(search))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place)
+        with anyio.fail_after(10):
+            while not bench.placing.queues.waiting("m:c"):
+                await anyio.sleep(0.005)
+        assert [variant.tag for variant in search.route] == ["c", "a", "b"]
+        assert not bench.placing.queues.waiting("m:a")
+        held[2].release()
+    assert [lease.state.variant.name for lease in places] == ["m:c"]
+
+
+async def test_where_no_other_can_answer_it_waits_on() -> None:
+    variants = [a_variant(tag, f"http://{tag}.test:80", concurrency=1) for tag in ("a", "b")]
+    bench = Bench(*variants, choose={"by": "spill", "ttft_s": 0.01})
+    held = Lease(bench.states[0])
+    bench.states[1].is_usable = False
+    search = bench.search()
+    places: list[Lease] = []
+
+    async def place() -> None:
+        places.append(await bench.placing.place(search))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place)
+        await anyio.sleep(0.05)
+        assert bench.placing.queues.waiting("m:a") == 1
+        held.release()
+    assert [lease.state.variant.name for lease in places] == ["m:a"]
