@@ -26,7 +26,7 @@
 {{- end -}}
 {{- end -}}
 {{- range $name := keys $byName | sortAlpha -}}
-{{- $models = append $models (merge (dict "name" $name "variants" (get $byName $name)) (omit $model "name" "aliases" "variants" "fallbacks" "limits")) -}}
+{{- $models = append $models (merge (dict "name" $name "variants" (get $byName $name)) (omit $model "name" "aliases" "variants" "fallbacks" "limits" "choose")) -}}
 {{- end -}}
 {{- end -}}
 {{- dict "models" $models | toJson -}}
