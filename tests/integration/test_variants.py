@@ -127,7 +127,7 @@ async def test_late_first_tokens_send_calls_on() -> None:
 
 
 async def test_a_plan_may_wait_for_the_best() -> None:
-    more = {
+    more: dict[str, Any] = {
         "plans": [{"name": "patient", "choose": "first"}, {"name": "default"}],
         "keys": [
             {"name": "p", "plan": "patient", "secret": {"value": "sk-p"}},

@@ -31,6 +31,7 @@ from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import a_caller
+from tests.support.running import until
 
 LONG = [{"role": "user", "content": "a long story " * 500}]
 
@@ -216,9 +217,7 @@ async def test_who_has_waited_too_long_for_the_first_token_goes_on_to_the_next()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(place)
-        with anyio.fail_after(10):
-            while not bench.placing.queues.waiting("m:c"):
-                await anyio.sleep(0.005)
+        await until(lambda: bool(bench.placing.queues.waiting("m:c")), within_s=10)
         assert [variant.tag for variant in search.route] == ["c", "a", "b"]
         assert not bench.placing.queues.waiting("m:a")
         held[2].release()
