@@ -87,12 +87,13 @@ class Model:
 class Target:
     """What a name means: a model, exactly one of its variants, or a split of several.
 
-    `model` of a split is that of its first part.
+    `model` of a split is that of its first part. `is_single`: there is nothing to choose.
     """
 
     model: Model
     variant: Variant | None = None
     split: "Split | None" = None
+    is_single: bool = False
 
     @property
     def first(self) -> Variant:
@@ -188,9 +189,11 @@ class _Compiler:
         for index, given in enumerate(self._document.models):
             path = f"models[{index}]"
             model = self._model(given, path)
-            self._claim(model.name, Target(model), f"{path}.name")
+            is_single = len(model.variants) == 1 and not model.fallbacks
+            target = Target(model, is_single=is_single)
+            self._claim(model.name, target, f"{path}.name")
             for number, alias in enumerate(model.aliases):
-                self._claim(alias, Target(model), f"{path}.aliases[{number}]")
+                self._claim(alias, target, f"{path}.aliases[{number}]")
             if compiled.setdefault(model.name, model) is model:
                 tagged.append((model, path))
         # tags come after all names, so that a clash is told at the variant

@@ -44,12 +44,12 @@ class Choosing:
 
     def resolved(self, call: Call, ask: Ask, caller: Caller) -> Resolved:
         """Raises ModelNotFound, ModelNotAllowed or TooFewBits."""
-        catalog, plan = self._fleet.catalog, caller.plan
+        catalog = self._fleet.catalog
         name = "" if caller is catalog.keys.anonymous else caller.name
-        asking = Asking(plan, self._rng, name, call.min_bits, ask, call.session)
+        asking = Asking(caller.plan, self._rng, name, call.min_bits, ask, call.session)
         found = resolve(catalog, ask.model, asking)
         if found.spill is not None:
-            self._spill(found, found.spill, plan.name)
+            self._spill(found, found.spill, caller.plan.name)
         return found
 
     def weighed(self, found: Resolved, plan: str) -> list[Weighed]:

@@ -49,7 +49,7 @@ class Search:
         self.caller = caller
         self.resolved = resolved
         self.route = resolved.route
-        self.impatient: set[str] = set()
+        self.impatient: tuple[str, ...] = ()
         self.account = account
         self.tried: list[ReplicaState] = []
         self.passed: list[Variant] = []
@@ -188,7 +188,7 @@ class Placing:
                 account.story.queue_s = account.queued_s
         account.ticket = place.ticket
         if place.lease is None and patience_s is not None:
-            search.impatient.add(variant.name)
+            search.impatient = (*search.impatient, variant.name)
             search.route = behind(search.route, variant.name)
         if place.lease is not None:
             self._books.waited(account, variant, search.caller.plan.priority)

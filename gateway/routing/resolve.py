@@ -68,6 +68,8 @@ def resolve(catalog: Catalog, asked: str, asking: Asking) -> Resolved:
     target = catalog.names.get(asked)
     if target is None:
         raise ModelNotFound(_not_found(catalog, asked, asking.plan), param="model")
+    if target.is_single and asking.plan.is_unrestricted and not asking.min_bits:
+        return Resolved(target.model.name, target.model.variants, Why.FIRST)
     if not may_use(asking.plan, target):
         raise ModelNotAllowed(f'your plan does not include "{asked}"', param="model")
     if target.split is None:
@@ -123,9 +125,6 @@ def _resolved(catalog: Catalog, target: Target, asking: Asking) -> Resolved | No
     if target.variant is not None:
         route = _usable((target.variant,), asking)
         return Resolved(model.name, route, Why.PINNED) if route else None
-    if len(model.variants) == 1 and not model.fallbacks:
-        route = _usable(model.variants, asking)
-        return Resolved(model.name, route, Why.FIRST) if route else None
     own = _usable(model.variants, asking)
     if not own:
         return None
