@@ -90,7 +90,7 @@ FIELDS: dict[str, str] = {
     "error_source": "Whose fault: `client`, `engine` or `gateway`.",
     "error_cause": "The message the client got.",
     "retry_refused": "Why no other replica was asked: `attempts`, `deadline` or `budget`.",
-    "chosen": "Why this variant, where it was not simply the first: see [rollouts](rollouts.md).",
+    "chosen": "Why this variant, where it was not simply the first: see [variants](variants.md).",
     "hedge": "There was a second try beside the first, and it `won`, `lost`, or both `failed`.",
     "finish_reason": "Why the engine stopped, in its words.",
     "stream": "Whether the answer was a stream.",
