@@ -162,7 +162,13 @@ def build(
         fleet=fleet,
         engines=ENGINES,
         policies=policies,
-        attempts=Attempts(upstream, metrics, clock, _bounds(document)),
+        attempts=Attempts(
+            upstream,
+            metrics,
+            clock,
+            _bounds(document),
+            tells_who=document.server.routing_headers,
+        ),
         books=books,
         retries=_retry_rules(document),
         limiter=limiter,
@@ -214,7 +220,7 @@ def build(
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
     app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
-    app.include_router(route_router(fleet, policies, admin_key))
+    app.include_router(route_router(fleet, policies, exchange.choosing, admin_key))
     app.include_router(mirror_router(mirroring.comparisons, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))

@@ -120,6 +120,12 @@ class ModelNotAllowed(_ClientFault):
     code = "model_not_allowed"
 
 
+class TooFewBits(_ClientFault):
+    """No variant of the model has as many bits as the call asks for."""
+
+    code = "too_few_bits"
+
+
 class PlanNotFound(_ClientFault):
     """The plan of this key is not in the configuration any more."""
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from gateway.fleet.shown import NAMES
+
 _SHOWN = [
+    *NAMES,
     "x-request-id",
     "retry-after",
     "retry-after-ms",

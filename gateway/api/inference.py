@@ -15,11 +15,15 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge, UnsupportedContentType
 from gateway.proxy.call import Call
 from gateway.proxy.exchange import Exchange
+from gateway.routing.resolve import MIN_BITS
 
 # ids are no secrets, and the system's randomness costs a system call each time
 _ids = random.Random()
 TIMEOUT_MS = b"x-request-timeout-ms"
 SESSION = b"x-session-id"
+_BITS = re.compile(rb"\d{1,2}(\.\d{1,4})?")
+_MOST_BITS = 64
+_MIN_BITS = MIN_BITS.encode()
 _MOST_DIGITS = 10
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 
@@ -27,7 +31,8 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 class Head(msgspec.Struct, frozen=True, gc=False):
     """The headers of a request that mean something to us; the rest is dropped here.
 
-    `timeout_s`: how long the client waits, 0 where what it sent is no such time.
+    `timeout_s`: how long the client waits, 0 where what it sent is no such time. `min_bits`: the
+    fewest bits of a weight, 0 where it does not say, None where what it sent is no such number.
     """
 
     request_id: str
@@ -41,6 +46,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     timeout_s: float | None = None
     expects_continue: bool = False
     session: bytes | None = None
+    min_bits: float | None = 0.0
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -59,6 +65,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         timeout_s=_timeout_s(found.get(TIMEOUT_MS)),
         expects_continue=found.get(b"expect", b"").lower() == b"100-continue",
         session=found.get(SESSION),
+        min_bits=_bits(found.get(_MIN_BITS)),
     )
 
 
@@ -73,6 +80,13 @@ def _timeout_s(given: bytes | None) -> float | None:
     if given is None:
         return None
     return int(given) / 1000 if given.isdigit() and len(given) <= _MOST_DIGITS else 0.0
+
+
+def _bits(given: bytes | None) -> float | None:
+    if given is None:
+        return 0.0
+    bits = float(given) if _BITS.fullmatch(given) else 0.0
+    return bits if 0 < bits <= _MOST_BITS else None
 
 
 class Inference:
@@ -99,6 +113,10 @@ class Inference:
             return InvalidRequest(
                 f"{TIMEOUT_MS.decode()} must be a whole number of milliseconds, at least 1"
             )
+        if head.min_bits is None:
+            return InvalidRequest(
+                f"{MIN_BITS} must be a number of bits above 0, at most {_MOST_BITS}", param=MIN_BITS
+            )
         return None
 
     def too_large(self) -> GatewayError:
@@ -119,6 +137,7 @@ class Inference:
             model=endpoint.model,
             timeout_s=head.timeout_s,
             session=head.session,
+            min_bits=head.min_bits or 0.0,
         )
 
 

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from gateway.auth.keys import Caller
+from gateway.auth.keys import Caller, Plan
 from gateway.errors import ModelNotFound
 from gateway.fleet.catalog import Catalog
 from gateway.fleet.state import FleetState
+from gateway.routing.resolve import may_use
 
 
 class ModelEntry(BaseModel):
@@ -50,13 +51,17 @@ def models_router(fleet: FleetState, created: int) -> APIRouter:
     )
     async def list_models(request: Request) -> ModelList:
         caller = caller_of(request)
-        names = (name for name in listed(fleet.catalog) if caller.plan.allows(name))
+        names = [name for name in listed(fleet.catalog) if caller.plan.allows(name)]
+        names += splits(fleet.catalog, caller.plan)
         return ModelList(data=[entry(name) for name in names])
 
     @router.get("/models/{name:path}", summary="One model", response_model_exclude_none=True)
     async def get_model(name: str, request: Request) -> ModelEntry:
         caller = caller_of(request)
-        if name not in fleet.catalog.names or not caller.plan.allows(name):
+        target = fleet.catalog.names.get(name)
+        if target is None or not (
+            caller.plan.allows(name) if target.split is None else may_use(caller.plan, target)
+        ):
             raise ModelNotFound(f'model "{name}" does not exist here', param="model")
         return entry(name)
 
@@ -68,3 +73,10 @@ def listed(catalog: Catalog) -> Iterator[str]:
     for model in catalog.models.values():
         yield model.name
         yield from (variant.name for variant in model.variants if variant.name != model.name)
+
+
+def splits(catalog: Catalog, plan: Plan) -> Iterator[str]:
+    """Every split of which the plan includes a part."""
+    for name, target in catalog.names.items():
+        if target.split is not None and may_use(plan, target):
+            yield name

@@ -58,6 +58,13 @@ _TIMEOUT: dict[str, object] = {
     "description": "How long the client waits for the whole answer.",
     "schema": {"type": "integer", "minimum": 1},
 }
+_MIN_BITS: dict[str, object] = {
+    "name": "x-gateway-min-bits",
+    "in": "header",
+    "required": False,
+    "description": "Variants with fewer bits for a weight do not answer.",
+    "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 64},
+}
 _ERROR = {
     "description": "OpenAI's error body (TGI's below /tgi)",
     "content": {"application/json": {"schema": {"type": "object", "required": ["error"]}}},
@@ -81,7 +88,7 @@ def document_inference(app: FastAPI) -> None:
 def _operation(path: str) -> dict[str, Any]:
     summary, tag, properties, required = _ENDPOINTS[path]
     body = {"type": "object", "properties": properties, "required": required}
-    parameters: list[dict[str, object]] = [_TIMEOUT]
+    parameters: list[dict[str, object]] = [_TIMEOUT, _MIN_BITS]
     if "{model}" in path:
         parameters.append({"name": "model", "in": "path", "required": True, "schema": _TEXT})
     return {

@@ -12,6 +12,7 @@ from gateway.engines.openai import fixed_headers
 from gateway.errors import EngineFault, GatewayError, InvalidRequest, NoReplica
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.proxy.upstream.protocol import Upstream
+from gateway.routing.asking import Asking
 from gateway.routing.resolve import resolve
 from gateway.wire.error_body import error_headers
 from gateway.wire.http import UpstreamRequest
@@ -43,7 +44,7 @@ def tgi_info_router(fleet: FleetState, upstream: Upstream, rng: random.Random) -
 def _replicas(
     fleet: FleetState, model: str, caller: Caller, rng: random.Random
 ) -> Iterator[ReplicaState]:
-    route = resolve(fleet.catalog, model, caller.plan, rng)
+    route = resolve(fleet.catalog, model, Asking(caller.plan, rng)).route
     variants = [variant for variant in route if variant.engine == "tgi"]
     if not variants:
         raise InvalidRequest(f'model "{model}" is not served by TGI', param="model")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gateway.config.access import NO_LIMITS, Priority, Rates
+from gateway.config.choice import Choose
 from gateway.errors import GatewayError, KeysUnavailable, Unauthenticated
 
 
@@ -18,12 +19,14 @@ class Plan:
     """What a caller may use: `patterns` are globs over model names, tags included.
 
     `priority` and `weight`: when it is its turn while calls wait. `shows_timing`: callers are
-    told with each answer where its time went.
+    told with each answer where its time went. `choose`: how variants are chosen for it; None: as
+    their models say.
     """
 
     __slots__ = (
         "_known",
         "_patterns",
+        "choose",
         "is_unrestricted",
         "name",
         "priority",
@@ -39,11 +42,13 @@ class Plan:
         weight: float = 1.0,
         priority: Priority = "interactive",
         shows_timing: bool = False,
+        choose: Choose | None = None,
     ) -> None:
         self.name = name
         self.weight = weight
         self.priority: Priority = priority
         self.shows_timing = shows_timing
+        self.choose = choose
         self._patterns = tuple(patterns)
         self._known: dict[str, bool] = {}
         self.is_unrestricted = "*" in self._patterns

@@ -116,5 +116,5 @@ def routes(catalog: Catalog) -> list[RouteRow]:
             policy=first.policy,
         )
         for name, target in catalog.names.items()
-        for first in [target.variant or target.model.variants[0]]
+        for first in [target.first]
     ]

@@ -15,8 +15,10 @@ from gateway.cli.loaded import config_path, load_catalog
 from gateway.cli.tables import print_table
 from gateway.config import access
 from gateway.config.access import RATES, Rates
+from gateway.config.choice import Sticky
 from gateway.errors import ModelNotFound
-from gateway.fleet.catalog import Catalog, Variant
+from gateway.fleet.catalog import Catalog, Model, Split, Variant
+from gateway.routing.asking import Asking
 from gateway.routing.resolve import resolve
 
 
@@ -113,18 +115,21 @@ class Story:
 
 def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Story:
     """Raises ModelNotFound. `plans` as they are written, with their limits."""
-    route = resolve(catalog, asked, Plan("everything", ("*",)), random.Random(0))
+    asking = Asking(Plan("everything", ("*",)), random.Random(0))
+    route = resolve(catalog, asked, asking).route
     target = catalog.names[asked]
     name = target.model.name
-    if target.variant is not None:
+    if target.split is not None:
+        meaning = f'"{asked}" is split: {_shares(target.split)}; one part as an example'
+    elif target.variant is not None:
         meaning = f'"{asked}" is exactly {target.variant.name}: no other quantization answers'
     elif asked != name:
         meaning = f'"{asked}" is an alias of {name}'
     else:
         meaning = f'"{asked}" is a model; its variants are asked in this order'
-    if target.variant is None and any(variant.weight for variant in target.model.variants):
-        meaning += "; which one is first is drawn by weight"
-    if any(variant.model != name for variant in route):
+    if target.variant is None and target.split is None:
+        meaning += _choice(target.model)
+    if target.split is None and any(variant.model != name for variant in route):
         meaning += "; those of other models are fallbacks"
     base = route[0].of
     if base is not None:
@@ -133,6 +138,30 @@ def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Sto
     if mirror is not None:
         meaning += f'; {mirror.sample:.4g} of its calls are mirrored to "{mirror.to}"'
     return Story(asked, name, meaning, [_row(catalog, plans, variant) for variant in route])
+
+
+def _shares(split: Split) -> str:
+    whole = sum(part.weight for part in split.parts)
+    parts = (f"{part.weight / whole:.3g} to {part.name}" for part in split.parts)
+    return f"{', '.join(parts)}{_sticky(split.sticky)}"
+
+
+def _sticky(by: Sticky) -> str:
+    return ", drawn for each call" if by == "none" else f", the same each time for a {by}"
+
+
+def _choice(model: Model) -> str:
+    """How load or chance changes the order."""
+    choose = model.choose
+    if choose.by == "spill" and len(model.variants) > 1:
+        limits = [f"{choose.ttft_s:g} s to the first token"] if choose.ttft_s else []
+        if choose.waiting is not None or not limits:
+            limits.append(f"{choose.waiting or 0} calls in line")
+        return f"; beyond {' or '.join(limits)} a call goes to the next"
+    if choose.by in (None, "weighted") and any(variant.weight for variant in model.variants):
+        sticky = "" if choose.sticky == "none" else _sticky(choose.sticky)
+        return f"; which one is first is drawn by weight{sticky}"
+    return ""
 
 
 def _row(catalog: Catalog, plans: Sequence[access.Plan], variant: Variant) -> VariantRow:

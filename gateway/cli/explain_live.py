@@ -8,6 +8,7 @@ import typer
 from gateway.cli.admin_api import AdminApi, path_to
 from gateway.cli.tables import print_table
 
+_STRAIN = ("variant", "usable", "in line", "first token, s", "of its threshold")
 _HEADERS = ("variant", "policy", "replica", "usable", "cost", "made of")
 
 
@@ -22,7 +23,24 @@ def explain_live(
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
+    if told.get("reason") not in (None, "first"):
+        typer.echo(f"the first is chosen because: {told['reason']}")
+    if told.get("variants"):
+        print_table(_STRAIN, map(_strain, told["variants"]))
     print_table(_HEADERS, map(_row, told["choices"]))
+
+
+def _strain(variant: dict[str, Any]) -> tuple[str, ...]:
+    if not variant["usable"]:
+        return (variant["variant"], "no", "", "", "")
+    ttft_s = variant["ttft_s"]
+    return (
+        variant["variant"],
+        "yes",
+        str(variant["in_line"]),
+        "" if ttft_s is None else f"{ttft_s:g}",
+        f"{variant['excess']:g}",
+    )
 
 
 def _row(choice: dict[str, Any]) -> tuple[str, ...]:

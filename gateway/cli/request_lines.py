@@ -96,6 +96,7 @@ def _facts(line: RequestLine) -> list[tuple[str, str]]:
         ("cached", line.cached_tokens),
         ("out", line.completion_tokens),
         ("attempts", line.attempts if line.attempts > 1 else None),
+        ("chosen", line.chosen),
         ("hedge", line.hedge),
         ("resumes", line.resumes),
         ("finish", line.finish_reason),

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway.config.base import Number, Section
+from gateway.config.choice import Choose
 from gateway.config.secrets import Secret
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s]+$")]
@@ -87,6 +88,11 @@ class Plan(Limited):
     )
     priority: Priority = Field(
         "interactive", description="Who goes first while calls wait: interactive before batch."
+    )
+    choose: Choose | None = Field(
+        None,
+        description="How variants are chosen for it, in place of what the models say: `first` "
+        "waits for the best, and takes no part in canaries.",
     )
     server_timing: bool = Field(
         False, description="Answers say in `server-timing` where the time went."

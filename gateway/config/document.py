@@ -7,6 +7,7 @@ from pydantic import Field
 from gateway.config.access import Key, Limits, Plan
 from gateway.config.base import Number, Section
 from gateway.config.models import Model, Seconds
+from gateway.config.splits import Split
 from gateway.config.telemetry import Telemetry
 
 Bytes = Annotated[int, Field(ge=1024, le=1 << 32), Number]
@@ -70,6 +71,11 @@ class Server(Section):
     drain_grace_s: Seconds = Field(30, description="How long running calls may go on at shutdown.")
     max_event_bytes: Bytes = Field(16 * 1024 * 1024, description="The largest event of a stream.")
     max_answer_bytes: Bytes = Field(64 * 1024 * 1024, description="The largest whole answer.")
+    routing_headers: bool = Field(
+        True,
+        description="Answers name who gave them, in `x-gateway-model`, `x-gateway-variant` and "
+        "`x-gateway-replica`.",
+    )
 
 
 class Cors(Section):
@@ -84,6 +90,9 @@ class Document(Section):
     """The configuration file of the gateway."""
 
     models: tuple[Model, ...] = Field(min_length=1, description="What clients can ask for.")
+    splits: tuple[Split, ...] = Field(
+        (), description="Names whose calls are split between models or variants."
+    )
     retries: Retries = Field(Retries(), description="Trying again elsewhere.")
     health: Health = Field(Health(), description="Ejecting replicas that fail.")
     plans: tuple[Plan, ...] = Field((), description="What callers may use.")

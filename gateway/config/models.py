@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from gateway.config.access import Limited
 from gateway.config.adapters import LoraAdapter
 from gateway.config.base import Number, Section
+from gateway.config.choice import Choose
 from gateway.config.deploy import Deploy
 from gateway.config.mirror import Mirror
 from gateway.config.secrets import Secret
@@ -118,7 +119,13 @@ class Variant(Section):
     weight: Weight | None = Field(
         None,
         description="If any variant has one, calls without a tag choose their first variant at "
-        "random by weight (0 where absent); the others follow in order.",
+        "random by weight (0 where absent), unless `choose` says otherwise; the others follow in "
+        "order.",
+    )
+    bits: Annotated[float, Field(ge=1, le=64), Number] | None = Field(
+        None,
+        description="Bits of a weight, for `x-gateway-min-bits`; default: what the tag tells, or "
+        "`deploy.quantization`.",
     )
     tls: Tls = Field(Tls(), description="For https replicas.")
     concurrency: Concurrency = Field(
@@ -189,6 +196,7 @@ class Model(Section):
     variants: tuple[Variant, ...] = Field(
         min_length=1, description="In order of preference; the first is the default."
     )
+    choose: Choose = Field(Choose(), description="How a variant is chosen.")
     policy: str = Field("least-loaded", description="How a replica is chosen.")
     session: Literal["header", "user", "none"] = Field(
         "header",
@@ -236,6 +244,8 @@ class Model(Section):
     def _once(self) -> Self:
         if self.name in self.aliases or len(set(self.aliases)) < len(self.aliases):
             raise ValueError("every alias must be another name")
+        if self.choose.by == "weighted" and not any(one.weight for one in self.variants):
+            raise ValueError("choose: give the variants their weight")
         return self
 
 
@@ -246,6 +256,7 @@ SHORT_FORM = frozenset(
         "replicas",
         "quantization",
         "served_model",
+        "bits",
         "api_key",
         "tls",
         "concurrency",

@@ -15,6 +15,7 @@ from gateway.auth.issued import ANONYMOUS, Access
 from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
+from gateway.config.choice import Choose, Sticky
 from gateway.config.document import Document
 from gateway.config.mirror import Mirror
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
@@ -23,6 +24,7 @@ from gateway.config.wake import Wake
 from gateway.errors import ConfigInvalid
 from gateway.fleet.adapted import adapted, adapters_of, place_of, problems_of
 from gateway.fleet.loadable import Adapter
+from gateway.sizing.bits import bits_of
 from gateway.wire.http import Origin
 from gateway.wire.prefix import SessionBy
 
@@ -50,6 +52,8 @@ class Variant:
     """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag.
 
     `adapter` is what a variant of an adapter asks for, on the replicas of the variant `of`.
+    `bits` of a weight, None: nobody knows. `seed` is a number drawn from its name, the same in
+    every process. `times_onsets`: somebody wants to know how soon its answers begin.
     """
 
     name: str
@@ -74,6 +78,9 @@ class Variant:
     adapter: Adapter | None = None
     of: "Variant | None" = None
     wake: Wake | None = None
+    bits: float | None = None
+    seed: int = 0
+    times_onsets: bool = False
 
     @property
     def engines(self) -> "Variant":
@@ -89,19 +96,46 @@ class Model:
     aliases: tuple[str, ...]
     variants: tuple[Variant, ...]
     fallbacks: tuple[str, ...] = ()
+    choose: Choose = field(default_factory=Choose)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name means: a model, or exactly one of its variants."""
+    """What a name means: a model, exactly one of its variants, or a split of several.
+
+    `model` of a split is that of its first part. `is_single`: there is nothing to choose.
+    """
 
     model: Model
     variant: Variant | None = None
+    split: "Split | None" = None
+    is_single: bool = False
 
     @property
     def first(self) -> Variant:
-        """The variant, or the model's default."""
+        """The variant that it means first, where nothing is drawn."""
+        if self.split is not None:
+            return self.split.parts[0].target.first
         return self.variant or self.model.variants[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where `weight` of a split's calls go. `name` and `seed` as of a variant, or a model."""
+
+    name: str
+    target: Target
+    weight: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Parts with a weight above 0."""
+
+    name: str
+    parts: tuple[Part, ...]
+    sticky: Sticky
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +143,7 @@ class Catalog:
     """Everything a running gateway needs to know of its configuration.
 
     `plans` and `rates` hold what each plan allows and limits, by its name. `names` holds every
-    name that resolves: names, aliases, and both with a tag.
+    name that resolves: names, aliases, both with a tag, and splits.
     """
 
     models: Mapping[str, Model]
@@ -161,6 +195,7 @@ class _Compiler:
         self._environ = environ
         self._policies = policies
         self._needs_replicas = needs_replicas
+        self._choices = [plan.choose for plan in document.plans if plan.choose is not None]
         self._owners: dict[str, str] = {}
         self._names: dict[str, Target] = {}
 
@@ -171,20 +206,24 @@ class _Compiler:
         for index, given in enumerate(self._document.models):
             path = f"models[{index}]"
             model = self._model(given, path)
-            self._claim(model.name, Target(model), f"{path}.name")
+            is_single = len(model.variants) == 1 and not model.fallbacks
+            target = Target(model, is_single=is_single)
+            self._claim(model.name, target, f"{path}.name")
             for number, alias in enumerate(model.aliases):
-                self._claim(alias, Target(model), f"{path}.aliases[{number}]")
+                self._claim(alias, target, f"{path}.aliases[{number}]")
             made.append((model, path))
             if compiled.setdefault(model.name, model) is model:
                 tagged.append((model, path))
         for given, (model, path) in zip(self._document.models, made, strict=True):
             for own in adapted(model, Model):
-                self._claim(own.name, Target(own), f"{path}.{place_of(given, own.name)}")
+                target = Target(own, is_single=len(own.variants) == 1)
+                self._claim(own.name, target, f"{path}.{place_of(given, own.name)}")
                 if compiled.setdefault(own.name, own) is own:
                     tagged.append((own, path))
         # tags come after all names, so that a clash is told at the variant
         for model, path in tagged:
             self._claim_tags(model, path)
+        self._claim_splits()
         self._check_fallbacks(compiled)
         self._check_mirrors(compiled)
         plans = {"default": Plan("default", ("*",))} | self._plans(compiled)
@@ -204,7 +243,7 @@ class _Compiler:
                 what = f'the tag "{variant.quantization}"' if variant.quantization else "no tag"
                 self.problems.append(f"{where}.quantization: another variant has {what} already")
             variants.append(self._variant(given, variant, where))
-        return Model(given.name, given.aliases, tuple(variants), given.fallbacks)
+        return Model(given.name, given.aliases, tuple(variants), given.fallbacks, given.choose)
 
     def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
         replicas: list[Replica] = []
@@ -227,8 +266,9 @@ class _Compiler:
             replicas.append(Replica(key, name, key, origin, replica.weight, at_once))
         self.problems.extend(problems_of(given, path))
         tag = given.quantization
+        name = f"{model.name}:{tag}" if tag else model.name
         return Variant(
-            name=f"{model.name}:{tag}" if tag else model.name,
+            name=name,
             model=model.name,
             tag=tag,
             engine=given.engine,
@@ -248,6 +288,9 @@ class _Compiler:
             adapters=adapters_of(given),
             max_adapters=given.max_adapters,
             wake=given.wake,
+            bits=given.bits or _bits(given),
+            seed=seed_of(name),
+            times_onsets=any(one.ttft_s for one in (model.choose, *self._choices)),
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -277,6 +320,26 @@ class _Compiler:
             for name in (model.name, *model.aliases):
                 where = f"{path}.variants[{number}].quantization"
                 self._claim(f"{name}:{variant.tag}", Target(model, variant), where)
+
+    def _claim_splits(self) -> None:
+        whole = dict(self._names)
+        for index, given in enumerate(self._document.splits):
+            parts: list[Part] = []
+            for number, part in enumerate(given.parts):
+                where = f"splits[{index}].parts[{number}].to"
+                target = whole.get(part.to)
+                if target is None:
+                    self.problems.append(f'{where}: "{part.to}" is no model or variant')
+                    continue
+                name = target.model.name if target.variant is None else target.variant.name
+                if any(name == other.name for other in parts):
+                    self.problems.append(f'{where}: "{name}" is another part already')
+                elif part.weight:
+                    parts.append(Part(name, target, part.weight, seed_of(name)))
+            if parts:
+                split = Split(given.name, tuple(parts), given.sticky)
+                target = Target(parts[0].target.model, split=split)
+                self._claim(given.name, target, f"splits[{index}].name")
 
     def _check_fallbacks(self, compiled: Mapping[str, Model]) -> None:
         for index, given in enumerate(self._document.models):
@@ -315,6 +378,8 @@ class _Compiler:
                 if not any(fnmatchcase(name, pattern) for name in own):
                     alias = self._names.get(pattern)
                     hint = f'; it is an alias of "{alias.model.name}"' if alias else ""
+                    if alias is not None and alias.split is not None:
+                        hint = "; it is a split: name its parts"
                     self.problems.append(
                         f'{path}.models[{number}]: no model matches "{pattern}"{hint}'
                     )
@@ -324,6 +389,7 @@ class _Compiler:
                 weight=given.weight,
                 priority=given.priority,
                 shows_timing=given.server_timing,
+                choose=given.choose,
             )
         return plans
 
@@ -366,6 +432,19 @@ class _Compiler:
         except ValueError as exc:
             self.problems.append(f"{path}: {exc}")
             return None
+
+
+def seed_of(name: str) -> int:
+    """64 bits that are the same in every process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _bits(given: models.Variant) -> float | None:
+    """What the names of its quantization tell."""
+    bits = None if given.quantization is None else bits_of(given.quantization)
+    if bits is None and given.deploy is not None and given.deploy.quantization is not None:
+        bits = bits_of(given.deploy.quantization)
+    return bits
 
 
 def _at_once(given: Concurrency) -> int | None:

@@ -4,16 +4,15 @@ Everything here changes between two awaits of one event loop. A reload keeps the
 every replica that stays.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
 from gateway.errors import EngineOverloaded, GatewayError
-from gateway.fleet.catalog import Catalog, Replica, Variant
+from gateway.fleet.catalog import Catalog, Replica, Variant, seed_of
 from gateway.fleet.gradient import Signal
 from gateway.fleet.health import (
     Condition,
@@ -38,8 +37,12 @@ from gateway.fleet.health import (
 from gateway.fleet.loadable import Loadable, having
 from gateway.fleet.prefix_index import PrefixIndex
 from gateway.fleet.sent import Sent
+from gateway.fleet.shown import shown
 from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
+
+if TYPE_CHECKING:
+    from gateway.fleet.promptness import Onset
 
 # how much of what is usual the last answer makes up
 _NEWS: Final = 0.1
@@ -59,7 +62,8 @@ class ReplicaState:
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
     request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
-    while none has been seen. `adapters` are those that it has.
+    while none has been seen. `adapters` are those that it has; `shown` is what clients are told
+    of it.
     """
 
     __slots__ = (
@@ -86,6 +90,7 @@ class ReplicaState:
         "seed",
         "sendings",
         "serves_in_panic",
+        "shown",
         "target",
         "tokens_counted",
         "trial",
@@ -101,6 +106,7 @@ class ReplicaState:
         self.variant = variant
         self.replica = replica
         self.name = replica.name
+        self.shown = shown(variant, replica)
         self.weight = replica.weight
         self.in_flight = 0
         self.turns = 0.0
@@ -111,7 +117,7 @@ class ReplicaState:
         self.prefixes = PrefixIndex()
         self.sendings = Sent()
         self.processes = processes
-        self.seed = _seed(replica)
+        self.seed = seed_of(replica.key)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
         self.tokens_counted: float | None = None
@@ -163,6 +169,7 @@ class ReplicaState:
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
         self.processes = processes
+        self.shown = shown(variant, replica)
         if not self.target.is_for(replica.concurrency, processes):
             self.target = Target(replica.concurrency, processes)
             self.most = self.target.most
@@ -188,10 +195,10 @@ class Lease:
     """A request's place on a replica. Released exactly once, however often it is asked.
 
     `prefix`: what its prompt begins with, where the policy reads that. `since_s` is set where
-    answers are to be timed.
+    answers are to be timed, `onset` where their first tokens are.
     """
 
-    __slots__ = ("_is_held", "_prefilling", "era", "since_s", "state")
+    __slots__ = ("_is_held", "_prefilling", "era", "onset", "since_s", "state")
 
     def __init__(self, state: ReplicaState, prefix: Prefix = NO_PREFIX) -> None:
         self.state = state
@@ -203,6 +210,7 @@ class Lease:
             state.sendings.add(self._prefilling)
         self.era = state.era
         self.since_s: float | None = None
+        self.onset: Onset | None = None
         self._is_held = True
         state.in_flight += 1
         state.turns += 1 / state.weight
@@ -211,6 +219,9 @@ class Lease:
 
     def began(self) -> None:
         """The first token is there, so the prompt is computed."""
+        if self.onset is not None:
+            self.onset.began()
+            self.onset = None
         if self._prefilling:
             self.state.prefilling -= self._prefilling
             self._prefilling = 0
@@ -218,6 +229,9 @@ class Lease:
     def release(self) -> None:
         if self._is_held:
             self._is_held = False
+            if self.onset is not None:
+                self.onset.gone()
+                self.onset = None
             self.began()
             state = self.state
             state.in_flight -= 1
@@ -460,11 +474,6 @@ class FleetState:
             state.adopt(variant, replica, self.processes)
         self._states[key] = state
         return state
-
-
-def _seed(replica: Replica) -> int:
-    digest = hashlib.blake2b(replica.key.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
 
 
 def _start_level(states: Sequence[ReplicaState]) -> None:

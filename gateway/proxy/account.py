@@ -17,6 +17,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.retry import Stop
 from gateway.proxy.stories import Stories
 from gateway.proxy.story import FIRST, RETRY, Story, Try
+from gateway.routing.resolve import Why
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics, Route
@@ -71,6 +72,7 @@ class Account:
     away; `ticket` is what it was charged for the place.
     `prefix` is what the prompt begins with, where the policy reads that.
     `adapter` is what the call asks for on the engines of another model; None: the model itself.
+    `chosen`: why its variant answers, where that is worth telling.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
@@ -83,6 +85,7 @@ class Account:
         "adapter",
         "attempts",
         "caller",
+        "chosen",
         "failure",
         "finish_reason",
         "first_content_s",
@@ -115,6 +118,7 @@ class Account:
         self.attempts = 0
         self.is_trying = False
         self.caller: str | None = None
+        self.chosen: Why | None = None
         self.failure: GatewayError | None = None
         self.finish_reason: str | None = None
         self.first_content_s: float | None = None
@@ -221,6 +225,12 @@ class Bookkeeper:
         """The client to answer; a trace may keep what it is told."""
         return self._stories.recording(account.story, client)
 
+    def chosen(self, account: Account, asked: str, variant: "Variant", why: Why) -> None:
+        """A call goes to one of several variants; `asked`: a model, or a split."""
+        self._metrics.choices.cell(asked, variant.name, why.value).add()
+        if why is not Why.FIRST:
+            account.chosen = why
+
     def failed_attempt(self, account: Account, failure: GatewayError) -> None:
         """A try that did not answer; the call may go on elsewhere."""
         account.is_trying = False
@@ -308,6 +318,8 @@ class Bookkeeper:
         if account.resumes:
             line.resumes = account.resumes
         line.resume_refused = account.resume_refused
+        if account.chosen is not None:
+            line.chosen = account.chosen.value
         line.queue_ms = round(account.queued_s * 1000, 2) or None
         if failure is not None:
             line.error_code = failure.code

@@ -61,11 +61,18 @@ class StreamBounds:
 
 
 class Attempts:
-    """Makes tries; holds what all of them need."""
+    """Makes tries; holds what all of them need. `tells_who`: clients learn who answers them."""
 
     def __init__(
-        self, upstream: Upstream, metrics: Metrics, clock: Clock, bounds: StreamBounds
+        self,
+        upstream: Upstream,
+        metrics: Metrics,
+        clock: Clock,
+        bounds: StreamBounds,
+        *,
+        tells_who: bool = True,
     ) -> None:
+        self._tells_who = tells_who
         self._upstream = upstream
         self._metrics = metrics
         self._clock = clock
@@ -75,6 +82,10 @@ class Attempts:
     def heartbeat_s(self) -> float:
         """How often a silent stream says that it is still there."""
         return self._bounds.heartbeat_s
+
+    def shown(self, state: ReplicaState) -> Headers:
+        """What the client is told of a replica."""
+        return state.shown if self._tells_who else ()
 
     def form(
         self,
@@ -134,7 +145,7 @@ class Attempts:
             shown = Shown(
                 ask.model, _ID_PREFIX[ask.operation] + call.request_id, int(self._clock.unix_s())
             )
-            head: Headers = ((b"x-request-id", call.request_id.encode()),)
+            head: Headers = ((b"x-request-id", call.request_id.encode()), *self.shown(state))
             if account.reservation is not None:
                 head += account.reservation.headers
             if ask.stream:

@@ -10,7 +10,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """One request. `model` None: the body names it. `received_s` is on the gateway's clock.
 
     `timeout_s`: how long the client says it waits, None: it does not say. `session`: its header's
-    name for what belongs together.
+    name for what belongs together. `min_bits`: the fewest bits of a weight that
+    will do; 0: any.
     """
 
     operation: Operation
@@ -25,3 +26,4 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     model: str | None = None
     timeout_s: float | None = None
     session: bytes | None = None
+    min_bits: float = 0.0

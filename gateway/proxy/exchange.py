@@ -33,6 +33,7 @@ from gateway.proxy.adapter_loading import AdapterLoading
 from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
+from gateway.proxy.choosing import Choosing
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
@@ -43,7 +44,7 @@ from gateway.proxy.race import Hedged
 from gateway.proxy.retry import Failed, RetryRules, Stop, costs_budget, decide
 from gateway.proxy.server_timing import server_timing
 from gateway.routing.policy import RoutingPolicy
-from gateway.routing.resolve import resolve
+from gateway.routing.resolve import Why
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Ask
 from gateway.wire.error_body import error_headers
@@ -97,6 +98,7 @@ class Exchange:
         )
         self.queues = self._placing.queues
         self.wanted = self._placing.wanted
+        self.choosing = Choosing(fleet=fleet, queues=self.queues, clock=clock, rng=rng)
         self._legs = Legs(
             fleet=fleet,
             engines=engines,
@@ -130,7 +132,8 @@ class Exchange:
         reservation = account.reservation
         headers = () if reservation is None else reservation.headers
         timing = server_timing(account.story, self._clock.now_s(), stream=account.stream)
-        tell(client, call, failure, (*headers, *timing))
+        who = () if account.tried is None else self._attempts.shown(account.tried.state)
+        tell(client, call, failure, (*who, *headers, *timing))
 
     async def _answer(self, call: Call, client: Client, account: Account) -> None:
         if self.is_draining:
@@ -141,10 +144,11 @@ class Exchange:
         ask = call.dialect.ask(call.body, call.operation, call.model)
         account.stream = ask.stream
         account.story.ask = ask
-        route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
+        resolved = self.choosing.resolved(call, ask, caller)
+        route = resolved.route
         account.adapter = route[0].adapter
         account.prefix = self._placing.prefix(call, ask, route)
-        search = Search(call, ask, caller, route, account, client)
+        search = Search(call, ask, caller, resolved, account, client)
         mirrored = None
         if route[0].mirror is not None and self._mirroring is not None:
             mirrored = self._mirroring.sampled(route[0], call, ask, client)
@@ -173,6 +177,7 @@ class Exchange:
             account.attempt(lease)  # from here on the account gives it back, whatever happens
             state = lease.state
             if failure is None:
+                self._choose(search, state.variant)
                 self._budget(first.model).count_request(call.received_s)
             adapter = self._engines[state.variant.engine]
             form = self._attempts.form(call, search.ask, client, adapter, state.variant, account)
@@ -190,6 +195,14 @@ class Exchange:
             if wait_s:
                 await anyio.sleep(wait_s)
 
+    def _choose(self, search: Search, variant: Variant) -> None:
+        """The call goes to this variant; is told where there was another."""
+        found = search.resolved
+        if len(found.route) > 1 or found.why is Why.SPLIT:
+            self._books.chosen(
+                search.account, found.name, variant, self.choosing.why(found, variant)
+            )
+
     async def _failure_on(
         self, call: Call, ask: Ask, client: Client, lease: Lease, search: Search
     ) -> GatewayError | None:
@@ -197,6 +210,8 @@ class Exchange:
         account, state = search.account, lease.state
         if state.target.gradient is not None:
             lease.since_s = self._clock.now_s()
+        if state.variant.times_onsets and ask.stream:
+            lease.onset = self.choosing.onset(state.variant)
         try:
             if account.adapter is None or self._loading is None:
                 await self._try(call, ask, client, lease, search)

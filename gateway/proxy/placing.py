@@ -34,7 +34,8 @@ from gateway.proxy.heartbeats import Heartbeats
 from gateway.proxy.relay import STREAM_HEAD
 from gateway.queueing.queues import Queues
 from gateway.routing.policy import RoutingPolicy
-from gateway.routing.resolve import Route
+from gateway.routing.resolve import Resolved, Route
+from gateway.routing.spill import behind, own
 from gateway.wire.ask import Ask
 from gateway.wire.prefix import NO_PREFIX, Prefix, prefix_of, session_of
 
@@ -46,16 +47,20 @@ class Search:
     """A call that is to be placed, perhaps more than once.
 
     `tried`: replicas that must not get it again. `passed`: variants that it must not wait for.
+    `impatient`: names of those that it has waited for long enough, while others are there.
     """
 
-    __slots__ = ("account", "ask", "call", "caller", "client", "passed", "route", "tried")
+    __slots__ = (
+        "account", "ask", "call", "caller", "client", "impatient", "passed", "resolved", "route",
+        "tried",
+    )  # fmt: skip
 
     def __init__(
         self,
         call: Call,
         ask: Ask,
         caller: Caller,
-        route: Route,
+        resolved: Resolved,
         account: Account,
         client: Client,
     ) -> None:
@@ -63,7 +68,9 @@ class Search:
         self.client = client
         self.ask = ask
         self.caller = caller
-        self.route = route
+        self.resolved = resolved
+        self.route = resolved.route
+        self.impatient: tuple[str, ...] = ()
         self.account = account
         self.tried: list[ReplicaState] = []
         self.passed: list[Variant] = []
@@ -234,6 +241,7 @@ class Placing:
         """
         call, account = search.call, search.account
         began_s = self._clock.now_s()
+        patience_s = self._patience_s(search, variant, began_s)
         try:
             place = await self.queues.wait(
                 variant,
@@ -244,6 +252,7 @@ class Placing:
                 left_s=call.received_s + allowed_s(call, search.route[0]) - began_s,
                 tried=self._shunned(search),
                 ticket=account.ticket,
+                patience_s=patience_s,
             )
         finally:
             waited_s = self._clock.now_s() - began_s
@@ -252,6 +261,9 @@ class Placing:
             if not account.attempts:
                 account.story.queue_s = account.queued_s
         account.ticket = place.ticket
+        if place.lease is None and patience_s is not None:
+            search.impatient = (*search.impatient, variant.name)
+            search.route = behind(search.route, variant.name)
         if place.lease is not None:
             self._books.waited(account, variant, search.caller.plan.priority)
         return place.lease
@@ -267,6 +279,17 @@ class Placing:
             for one in self._fleet.replicas_of(variant.engines.name)
             if not one.adapters.may_load(adapter)
         ]
+
+    def _patience_s(self, search: Search, variant: Variant, now_s: float) -> float | None:
+        """How long it waits for a variant while others of its model are there; None: as it may."""
+        rules = search.resolved.spill
+        if rules is None or rules.ttft_s is None:
+            return None
+        mine = [one.engines for one in own(search.route)]
+        left = [one for one in mine if one.name not in search.impatient]
+        if variant not in left or not any(self._fleet.has_usable(one) for one in left[1:]):
+            return None
+        return search.call.received_s + rules.ttft_s - now_s
 
     def _pick(self, search: Search, full: Collection[Variant]) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first.

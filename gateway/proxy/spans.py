@@ -120,6 +120,7 @@ def _server(ended: Ended, context: Context, root: int, ended_s: float, facts: by
     if line.attempts > 1 or failure is not None:
         told |= {
             "error.type": _error_type(failure),
+            "sluicegate.chosen": line.chosen,
             "sluicegate.hedge": line.hedge,
             "sluicegate.resumes": line.resumes,
             "sluicegate.resume_refused": line.resume_refused,

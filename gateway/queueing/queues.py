@@ -91,6 +91,13 @@ class Queues:
         """How many calls wait, for every variant that calls have waited for."""
         return [(queue.variant, len(queue.line)) for queue in self._queues.values()]
 
+    def expected_s(self, variant: str) -> float | None:
+        """How long a call that came now would wait at the end of the line; None: nobody can say."""
+        queue = self._queues.get(variant)
+        if queue is None:
+            return None
+        return self._wait_s(queue, len(queue.line), self._clock.now_s())
+
     async def wait(
         self,
         variant: Variant,
@@ -102,12 +109,14 @@ class Queues:
         left_s: float,
         tried: Sequence[ReplicaState],
         ticket: Ticket | None,
+        patience_s: float | None = None,
     ) -> Place:
         """A place on a replica of the variant that was not tried. Raises Overloaded.
 
         `prefix`: what its prompt begins with, where the policy reads that. `waited_s`: how long
         the call has waited before; `left_s`: until its deadline. `ticket`:
-        of the place that it had before, None: it had none.
+        of the place that it had before, None: it had none. `patience_s`: after how long it looks
+        for a replica again, None: it waits for this one.
         """
         queue = self._of(variant)
         now_s = self._clock.now_s()
@@ -139,7 +148,7 @@ class Queues:
             for state in self._fleet.replicas_of(variant.name):
                 state.was_full = True
                 state.on_free = self._freed
-        lease = await self._verdict(queue, waiter, allowed_s)
+        lease = await self._verdict(queue, waiter, allowed_s, patience_s)
         if lease is None or is_paid:
             return Place(lease, ticket)
         if ticket is not None:
@@ -178,11 +187,16 @@ class Queues:
             self._decide(queue, out, self._refused(queue, out, Refused.DISPLACED))
         line.join(waiter)
 
-    async def _verdict(self, queue: _Queue, waiter: Waiter, allowed_s: float) -> Lease | None:
+    async def _verdict(
+        self, queue: _Queue, waiter: Waiter, allowed_s: float, patience_s: float | None
+    ) -> Lease | None:
         loop = asyncio.get_running_loop()
         verdict: asyncio.Future[Lease | Overloaded | None] = loop.create_future()
         queue.verdicts[waiter] = verdict
-        timer = loop.call_later(allowed_s, self._expire, queue, waiter)
+        if patience_s is not None and patience_s < allowed_s:
+            timer = loop.call_later(max(0.0, patience_s), self._look_elsewhere, queue, waiter)
+        else:
+            timer = loop.call_later(allowed_s, self._expire, queue, waiter)
         # a place may have come free, or a rest ended, without a word
         self._give(queue.variant.name)
         try:
@@ -245,8 +259,11 @@ class Queues:
     def _send_off(self, queue: _Queue) -> None:
         """Nothing can be had here now: all look for a replica again, elsewhere too."""
         for waiter in list(queue.line):
-            self._leave(queue, waiter)
-            self._decide(queue, waiter, None)
+            self._look_elsewhere(queue, waiter)
+
+    def _look_elsewhere(self, queue: _Queue, waiter: Waiter) -> None:
+        self._leave(queue, waiter)
+        self._decide(queue, waiter, None)
 
     def _expire(self, queue: _Queue, waiter: Waiter) -> None:
         if queue.line.leave(waiter):

@@ -23,13 +23,13 @@ def home(key: int, replicas: Sequence[View]) -> View:
     weight = sum(replica.weight for replica in replicas)
     share = BOUND * (1 + sum(replica.load for replica in replicas)) / weight
     fitting = [one for one in replicas if one.load <= math.ceil(share * one.weight) - 1]
-    return max(fitting or replicas, key=lambda replica: _rank(key, replica))
+    return max(fitting or replicas, key=lambda one: ranked(key, one.seed, one.weight))
 
 
-def _rank(key: int, replica: View) -> float:
-    """Weighted rendezvous: a replica of weight 2 is the home of twice as many keys."""
-    drawn = mixed(key ^ replica.seed)
-    return -replica.weight / math.log((drawn + 1) / (_MASK + 2))
+def ranked(key: int, seed: int, weight: float) -> float:
+    """Weighted rendezvous: what has weight 2 is the highest ranked of twice as many keys."""
+    drawn = mixed(key ^ seed)
+    return -weight / math.log((drawn + 1) / (_MASK + 2))
 
 
 def mixed(value: int) -> int:

@@ -136,6 +136,12 @@ class Metrics:
         self.attempts = new.counter(
             "gateway_attempts", "Tries on a replica, by how they ended.", (*ROUTE, "outcome")
         )
+        self.choices = new.counter(
+            "gateway_choices",
+            "Calls that several variants could answer, by the one they went to first, and why. "
+            "The model is the one asked for, or the split.",
+            ("model", "variant", "reason"),
+        )
         self.retries_refused = new.counter(
             "gateway_retries_refused",
             "Failures that stood although another replica was there: no `attempts`, no time "

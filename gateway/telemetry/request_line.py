@@ -36,3 +36,4 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     resumes: int | None = None
     resume_refused: str | None = None
     queue_ms: float | None = None
+    chosen: str | None = None

@@ -5,7 +5,7 @@
 
 {{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
 {{- define "sluicegate.written" -}}
-{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" -}}
+{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" "bits" "concurrency" -}}
 {{- $models := list -}}
 {{- range $model := .Values.models -}}
 {{- $variants := $model.variants -}}

@@ -220,6 +220,11 @@ MODEL = Dashboard(
                     [_sum("gateway_queue_refusals_total", _OF, "priority", "reason")],
                 ),
                 Panel(
+                    "Variants chosen, and why",
+                    "reqps",
+                    [_sum("gateway_choices_total", _OF, "variant", "reason")],
+                ),
+                Panel(
                     "Requests that a replica is to have",
                     "short",
                     [("gateway_replica_concurrency_target" + _OF, "{{variant}} {{replica}}")],

@@ -39,4 +39,9 @@ async def test_a_page_may_read_what_helps_it() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         answer = await client.get("/", headers={"origin": "https://chat.example"})
     shown = answer.headers["access-control-expose-headers"]
-    assert {"x-request-id", "retry-after", "x-ratelimit-remaining-tokens"} <= set(shown.split(", "))
+    assert {
+        "x-request-id",
+        "x-gateway-variant",
+        "retry-after",
+        "x-ratelimit-remaining-tokens",
+    } <= set(shown.split(", "))

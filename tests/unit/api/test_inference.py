@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.api.endpoint import Endpoint
@@ -100,10 +101,12 @@ def test_json_has_several_names(content_type: bytes) -> None:
 def test_a_call_holds_what_the_endpoint_and_the_head_say() -> None:
     endpoint = Endpoint(Operation.GENERATE, OpenAiDialect(), "m")
     head = Head("id", authorization=b"Bearer k", traceparent=b"t", sdk_retry=b"2")
+    head = msgspec.structs.replace(head, min_bits=8.0)
     call = an_inference().call(endpoint, head, b"{}")
     assert (call.operation, call.model, call.body) == (Operation.GENERATE, "m", b"{}")
     assert (call.request_id, call.authorization) == ("id", b"Bearer k")
     assert (call.traceparent, call.sdk_retry) == (b"t", b"2")
+    assert call.min_bits == 8
     assert call.received_s == FakeClock().now_s()
 
 
@@ -119,3 +122,20 @@ def test_the_longest_time_to_wait_is_ten_digits() -> None:
     head = read_head([(b"x-request-timeout-ms", b"9" * 10)])
     assert head.timeout_s == 9_999_999.999
     assert an_inference().refusal(head) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "bits"), [(b"8", 8), (b"4.5", 4.5), (b"16", 16), (b"0.5", 0.5), (b"64", 64)]
+)
+def test_the_fewest_bits_that_will_do_are_read(given: bytes, bits: float) -> None:
+    head = read_head([(b"x-gateway-min-bits", given)])
+    assert head.min_bits == bits
+    assert an_inference().refusal(head) is None
+
+
+@pytest.mark.parametrize("given", [b"", b"0", b"-8", b"fp8", b"1e1", b"65", b"nan", b"8 ", b"008"])
+def test_what_is_no_number_of_bits_is_refused_by_the_name_of_the_header(given: bytes) -> None:
+    refusal = an_inference().refusal(read_head([(b"x-gateway-min-bits", given)]))
+    assert isinstance(refusal, InvalidRequest)
+    assert refusal.public.startswith("x-gateway-min-bits must be a number of bits")
+    assert refusal.param == "x-gateway-min-bits"

@@ -7,9 +7,12 @@ from gateway.api.problems import install_problems
 from gateway.fleet.state import FleetState
 from tests.support.configs import a_catalog, a_model, a_variant
 
+SPLIT = {"name": "assistant", "parts": [{"to": "llama:fp8", "weight": 1}]}
+HIDDEN = {"name": "secret", "parts": [{"to": "llama:awq", "weight": 1}]}
 CATALOG = a_catalog(
     a_model("llama", variants=[a_variant("fp8"), a_variant("awq")], aliases=["gpt-4o"]),
     a_model("org/small"),
+    splits=[SPLIT, HIDDEN],
     plans=[{"name": "some", "models": ["llama:fp8", "org/*"]}],
     keys=[
         {"name": "all", "secret": {"value": "sk-all"}},
@@ -45,17 +48,19 @@ async def test_the_list_is_openais() -> None:
 
 async def test_a_caller_sees_what_its_plan_allows() -> None:
     answer = await asked("/v1/models", "sk-some")
-    assert [one["id"] for one in answer.json()["data"]] == ["llama:fp8", "org/small"]
+    assert [one["id"] for one in answer.json()["data"]] == ["llama:fp8", "org/small", "assistant"]
 
 
-@pytest.mark.parametrize("name", ["llama", "llama:awq", "org/small", "gpt-4o"])
+@pytest.mark.parametrize("name", ["llama", "llama:awq", "org/small", "gpt-4o", "secret"])
 async def test_one_model_is_shown_by_every_name_it_has(name: str) -> None:
     answer = await asked(f"/v1/models/{name}")
     assert answer.status_code == 200
     assert answer.json()["id"] == name
 
 
-@pytest.mark.parametrize(("name", "key"), [("none", "sk-all"), ("llama:awq", "sk-some")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("none", "sk-all"), ("llama:awq", "sk-some"), ("secret", "sk-some")]
+)
 async def test_what_a_caller_may_not_use_does_not_exist_for_it(name: str, key: str) -> None:
     answer = await asked(f"/v1/models/{name}", key)
     assert answer.status_code == 404
@@ -85,3 +90,7 @@ async def test_an_adapter_names_what_it_adapts() -> None:
         "sql": "m",
         "sql:fp8": "m:fp8",
     }
+
+
+async def test_a_split_of_which_a_caller_may_use_a_part_is_there_for_it() -> None:
+    assert (await asked("/v1/models/assistant", "sk-some")).status_code == 200

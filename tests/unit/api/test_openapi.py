@@ -25,11 +25,14 @@ def test_what_a_body_must_have_is_said() -> None:
     chat = paths["/v1/chat/completions"]["post"]
     schema = chat["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["model", "messages"]
-    assert [one["name"] for one in chat["parameters"]] == ["x-request-timeout-ms"]
+    assert [one["name"] for one in chat["parameters"]] == [
+        "x-request-timeout-ms",
+        "x-gateway-min-bits",
+    ]
 
 
 def test_a_model_in_the_path_is_a_parameter() -> None:
     paths = a_document()["paths"]
     assert isinstance(paths, dict)
-    _, parameter = paths["/tgi/{model}/generate"]["post"]["parameters"]
+    *_, parameter = paths["/tgi/{model}/generate"]["post"]["parameters"]
     assert (parameter["name"], parameter["in"], parameter["required"]) == ("model", "path", True)

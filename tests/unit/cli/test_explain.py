@@ -21,6 +21,23 @@ models:
     variants:
       - {quantization: a, weight: 1, engine: vllm, replicas: [{url: http://a}]}
       - {quantization: b, weight: 1, engine: vllm, replicas: [{url: http://a}]}
+  - name: spills
+    choose: {by: spill, waiting: 3, ttft_s: 2.5}
+    variants:
+      - {quantization: a, engine: vllm, replicas: [{url: http://a}]}
+      - {quantization: b, engine: vllm, replicas: [{url: http://a}]}
+  - name: full
+    choose: spill
+    variants:
+      - {quantization: a, engine: vllm, replicas: [{url: http://a}]}
+      - {quantization: b, engine: vllm, replicas: [{url: http://a}]}
+  - name: kept
+    choose: {by: weighted, sticky: session}
+    variants:
+      - {quantization: a, weight: 1, engine: vllm, replicas: [{url: http://a}]}
+splits:
+  - {name: canary, parts: [{to: llama, weight: 95}, {to: small, weight: 5}]}
+  - {name: coin, sticky: none, parts: [{to: "llama:fp8", weight: 1}, {to: small, weight: 1}]}
 plans:
   - {name: free, models: [small], requests_per_minute: 60, concurrent_requests: 2}
   - {name: paid}
@@ -112,3 +129,20 @@ def test_a_model_must_be_named() -> None:
 def test_the_environment_may_name_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_CONFIG", str(file))
     assert run_command("explain", "small").code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("spills", "; beyond 2.5 s to the first token or 3 calls in line a call goes to the next"),
+        ("full", "; beyond 0 calls in line a call goes to the next"),
+        ("kept", "is drawn by weight, the same each time for a session"),
+        (
+            "canary",
+            '"canary" is split: 0.95 to llama, 0.05 to small, the same each time for a caller',
+        ),
+        ("coin", "0.5 to llama:fp8, 0.5 to small, drawn for each call"),
+    ],
+)
+def test_how_a_variant_is_chosen_is_told(file: Path, model: str, text: str) -> None:
+    assert text in meaning(file, model)

@@ -8,6 +8,12 @@ from tests.support.command import run_command
 
 TOLD = {
     "model": "m",
+    "reason": "spilled",
+    "variants": [
+        {"variant": "m:bf16", "usable": True, "in_line": 4, "ttft_s": 3.25, "excess": 1.625},
+        {"variant": "m:fp8", "usable": True, "in_line": 0, "ttft_s": None, "excess": 0},
+        {"variant": "m:int4", "usable": False},
+    ],
     "prompt_blocks": 3,
     "choices": [
         {
@@ -34,7 +40,17 @@ def test_a_table_shows_what_each_replica_costs_and_why() -> None:
     outcome = run_command("explain", "m", "--url", "http://gw", "--session", "s")
     assert outcome.code == 0
     assert dict(route.calls.last.request.url.params) == {"model": "m", "session": "s"}
-    for text in ("m:fp8", "r1 http://b:8000", "1.5", "uncached 1, requests 0.5"):
+    for text in (
+        "because: spilled",
+        "m:bf16",
+        "3.25",
+        "1.625",
+        "m:int4",
+        "m:fp8",
+        "r1 http://b:8000",
+        "1.5",
+        "uncached 1, requests 0.5",
+    ):
         assert text in outcome.out
     assert "home" not in outcome.out
 

@@ -340,3 +340,42 @@ def test_what_is_served_has_replicas_and_what_is_only_looked_at_may_lack_them() 
     assert told.startswith("models[0].variants[0].replicas: nothing says where its engines are")
     found = compile_catalog(a_document(model), {}, policies=POLICIES, needs_replicas=False)
     assert found.models["m"].variants[0].replicas == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "bits"),
+    [
+        ({"quantization": "fp8"}, 8),
+        ({"quantization": "fp8", "bits": 7.5}, 7.5),
+        ({}, None),
+        ({"quantization": "blue"}, None),
+        ({"quantization": "blue", "deploy": {}}, None),
+        ({"quantization": "blue", "deploy": {"quantization": "awq"}}, 4.15625),
+        ({"deploy": {"quantization": "checkpoint"}}, None),
+    ],
+)
+def test_bits_are_those_given_or_those_that_a_name_tells(
+    more: dict[str, Any], bits: float | None
+) -> None:
+    (variant,) = a_catalog(a_model("m", **more)).models["m"].variants
+    assert variant.bits == bits
+
+
+def test_first_tokens_are_timed_where_somebody_wants_to_know() -> None:
+    def timed(**more: Any) -> bool:
+        choose = more.pop("choose", "first")
+        (variant,) = a_catalog(a_model("m", choose=choose), **more).models["m"].variants
+        return variant.times_onsets
+
+    assert not timed()
+    assert not timed(choose="spill")
+    assert timed(choose={"by": "spill", "ttft_s": 1})
+    assert timed(plans=[{"name": "p", "choose": {"by": "spill", "ttft_s": 1}}])
+    assert not timed(plans=[{"name": "p", "choose": "spill"}])
+
+
+def test_what_a_name_means_first() -> None:
+    split = {"name": "s", "parts": [{"to": "m:b", "weight": 1}, {"to": "m", "weight": 1}]}
+    model = a_model("m", variants=[a_variant("a"), a_variant("b")])
+    names = a_catalog(model, splits=[split]).names
+    assert [names[name].first.name for name in ("m", "m:b", "s")] == ["m:a", "m:b", "m:b"]

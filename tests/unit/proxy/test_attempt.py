@@ -44,15 +44,20 @@ class Bench:
     """One try on one replica."""
 
     def __init__(
-        self, response: FakeResponse, *, streams: bool = True, bounds: Any = None, **timeouts: Any
+        self,
+        response: FakeResponse,
+        *,
+        streams: bool = True,
+        tells_who: bool = True,
+        bounds: Any = None,
+        **timeouts: Any,
     ) -> None:
         self.response = response
         self.upstream = FakeUpstream(response)
         self.clock = SystemClock()
         self.client = FakeClient()
-        self.attempts = Attempts(
-            self.upstream, Metrics(), self.clock, StreamBounds(**(bounds or {}))
-        )
+        limits = StreamBounds(**(bounds or {}))
+        self.attempts = Attempts(self.upstream, Metrics(), self.clock, limits, tells_who=tells_who)
         (self.state,) = FleetState(a_catalog(a_model("m", timeouts=timeouts)))
         body = b'{"model":"m","messages":[],"stream":%b}' % (b"true" if streams else b"false")
         self.call = Call(Operation.CHAT, OpenAiDialect(), body, "id", self.clock.now_s())
@@ -88,6 +93,17 @@ async def test_a_stream_reaches_the_client_with_its_head() -> None:
     assert bench.client.headers[b"x-request-id"] == b"id"
     assert bench.client.is_finished
     assert (bench.account.output_tokens, bench.account.finish_reason) == (1, "stop")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_an_answer_names_who_gave_it_unless_that_is_not_to_be_told(streams: bool) -> None:
+    body = b'{"model":"m","choices":[{"index":0,"message":{"content":"hi"}}]}'
+    for tells_who, told in [(True, b"r0"), (False, None)]:
+        whole = FakeResponse(200, [body], headers=(JSON,))
+        response = streamed(ROLE, WORD, STOP, DONE) if streams else whole
+        bench = Bench(response, streams=streams, tells_who=tells_who)
+        await bench.run()
+        assert bench.client.headers.get(b"x-gateway-replica") == told
 
 
 @pytest.mark.parametrize(("streams", "first_byte_s"), [(True, 7), (False, math.inf)])

@@ -391,6 +391,7 @@ async def test_a_failure_costs_nothing_and_tells_what_was_left() -> None:
     assert line["status"] == 502
     assert lacks(bench) == {}
     assert bench.client.headers[b"x-ratelimit-remaining-requests"] == b"59"
+    assert bench.client.headers[b"x-gateway-replica"] == b"r1", "who failed last"
 
 
 async def test_a_reached_limit_is_told_and_no_engine_is_asked() -> None:

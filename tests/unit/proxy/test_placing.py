@@ -26,6 +26,8 @@ from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect
 from gateway.proxy.placing import Placing, Search
 from gateway.routing import POLICIES
+from gateway.routing.asking import Asking
+from gateway.routing.resolve import resolve
 from gateway.telemetry.logs import RequestLog
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.ask import Operation, read_ask
@@ -34,6 +36,7 @@ from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.fake_client import FakeClient
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import a_caller
+from tests.support.running import until
 
 LONG = [{"role": "user", "content": "a long story " * 500}]
 
@@ -67,8 +70,10 @@ class Bench:
         body = json.dumps({"model": "m", "messages": [], **fields}).encode()
         call = Call(operation, OpenAiDialect(), body, "id-1", self.clock.now_s())
         ask = read_ask(body, operation)
-        route = self.fleet.catalog.models["m"].variants
-        search = Search(call, ask, a_caller(), route, self.books.open(call), FakeClient())
+        asking = Asking(a_caller().plan, random.Random(0))
+        resolved = resolve(self.fleet.catalog, "m", asking)
+        route = resolved.route
+        search = Search(call, ask, a_caller(), resolved, self.books.open(call), FakeClient())
         search.account.prefix = self.placing.prefix(call, ask, route)
         search.tried += tried
         return search
@@ -307,3 +312,41 @@ async def test_an_operation_that_it_cannot_do_is_not_waited_for() -> None:
         bench.fleet.probed(broken, Condition.UNHEALTHY, Load(), 0.0)
     search = bench.search(operation=Operation.EMBEDDINGS, input="hi")
     assert (await bench.placing.place(search)).state is broken
+
+
+async def test_who_has_waited_too_long_for_the_first_token_goes_on_to_the_next() -> None:
+    variants = [a_variant(tag, f"http://{tag}.test:80", concurrency=1) for tag in ("a", "b", "c")]
+    bench = Bench(*variants, choose={"by": "spill", "ttft_s": 0.05})
+    held = [Lease(state) for state in bench.states]
+    search = bench.search()
+    places: list[Lease] = []
+
+    async def place() -> None:
+        places.append(await bench.placing.place(search))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place)
+        await until(lambda: bool(bench.placing.queues.waiting("m:c")), within_s=10)
+        assert [variant.tag for variant in search.route] == ["c", "a", "b"]
+        assert not bench.placing.queues.waiting("m:a")
+        held[2].release()
+    assert [lease.state.variant.name for lease in places] == ["m:c"]
+
+
+async def test_where_no_other_can_answer_it_waits_on() -> None:
+    variants = [a_variant(tag, f"http://{tag}.test:80", concurrency=1) for tag in ("a", "b")]
+    bench = Bench(*variants, choose={"by": "spill", "ttft_s": 0.01})
+    held = Lease(bench.states[0])
+    bench.states[1].is_usable = False
+    search = bench.search()
+    places: list[Lease] = []
+
+    async def place() -> None:
+        places.append(await bench.placing.place(search))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place)
+        await anyio.sleep(0.05)
+        assert bench.placing.queues.waiting("m:a") == 1
+        held.release()
+    assert [lease.state.variant.name for lease in places] == ["m:a"]

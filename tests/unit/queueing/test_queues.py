@@ -62,6 +62,7 @@ class Bench:
         left_s: float = 900.0,
         tried: list[ReplicaState] | None = None,
         ticket: Ticket | None = None,
+        patience_s: float | None = None,
         **fields: Any,
     ) -> None:
         who = a_caller(caller) if isinstance(caller, str) else caller
@@ -75,6 +76,7 @@ class Bench:
                 left_s=left_s,
                 tried=tried or (),
                 ticket=ticket,
+                patience_s=patience_s,
             )
             self.places.append((who.name, place))
         except Overloaded as refused:
@@ -609,3 +611,36 @@ async def test_what_is_not_served_any_more_is_not_waited_for() -> None:
         bench.fleet.apply(a_catalog(a_model("other")))
     ((_, place),) = bench.places
     assert place.lease is None
+
+
+async def test_who_has_patience_for_so_long_only_looks_again_then() -> None:
+    bench = Bench()
+    bench.fill()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(bench.wait, patience_s=0.01))
+        await turns()
+        assert bench.queues.waiting("m:fp8") == 1
+    ((_, place),) = bench.places
+    assert (place.lease, place.ticket) == (None, None)
+    assert bench.queues.waiting("m:fp8") == 0
+    assert not bench.refused
+
+
+async def test_who_must_be_refused_before_its_patience_ends_is_refused() -> None:
+    bench = Bench(max_wait_s=0.01)
+    bench.fill()
+    await bench.wait(patience_s=5.0)
+    assert [name for name, _ in bench.refused] == ["team"]
+
+
+async def test_how_long_a_call_would_wait_is_told_once_that_is_known() -> None:
+    bench = Bench()
+    assert bench.queues.expected_s("m:fp8") is None, "nobody has waited yet"
+    bench.fill()
+    for state in bench.states:
+        state.usual_s = 4.0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.wait)
+        await turns()
+        assert bench.queues.expected_s("m:fp8") == pytest.approx(2 * 4.0 / len(bench.states))
+        tasks.cancel_scope.cancel()

@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -6,9 +7,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.auth.keys import Plan
-from gateway.errors import ModelNotAllowed, ModelNotFound
+from gateway.config.choice import Choose
+from gateway.errors import ModelNotAllowed, ModelNotFound, TooFewBits
 from gateway.fleet.catalog import Catalog
-from gateway.routing.resolve import resolve
+from gateway.routing.asking import Asking
+from gateway.routing.resolve import Why, resolve
 from tests.support.configs import a_catalog, a_model, a_variant
 
 EVERYTHING = Plan("everything", ("*",))
@@ -18,13 +21,19 @@ LLAMA = a_model(
 SMALL = a_model("small")
 
 
-def names(catalog: Catalog, asked: str, plan: Plan = EVERYTHING, seed: int = 0) -> list[str]:
-    return [variant.name for variant in resolve(catalog, asked, plan, random.Random(seed))]
+def asking(plan: Plan = EVERYTHING, seed: int = 0, **more: Any) -> Asking:
+    return Asking(plan, random.Random(seed), **more)
+
+
+def names(
+    catalog: Catalog, asked: str, plan: Plan = EVERYTHING, seed: int = 0, **more: Any
+) -> list[str]:
+    return [variant.name for variant in resolve(catalog, asked, asking(plan, seed, **more)).route]
 
 
 def not_found(asked: str, *models: dict[str, Any], plan: Plan = EVERYTHING) -> str:
     with pytest.raises(ModelNotFound) as unknown:
-        resolve(a_catalog(*models or (LLAMA, SMALL)), asked, plan, random.Random(0))
+        resolve(a_catalog(*models or (LLAMA, SMALL)), asked, asking(plan))
     assert unknown.value.param == "model"
     return unknown.value.public
 
@@ -72,8 +81,8 @@ def test_weights_choose_the_first_and_the_others_follow_in_order(seed: int) -> N
 
 def test_weights_are_kept_in_proportion() -> None:
     variants = [a_variant("a", weight=1), a_variant("b", weight=3)]
-    catalog, rng = a_catalog(a_model("m", variants=variants)), random.Random(0)
-    first = [resolve(catalog, "m", EVERYTHING, rng)[0].tag for _ in range(4000)]
+    catalog, who = a_catalog(a_model("m", variants=variants)), asking()
+    first = [resolve(catalog, "m", who).first.tag for _ in range(4000)]
     assert 0.72 < first.count("b") / len(first) < 0.78
 
 
@@ -86,7 +95,7 @@ def test_a_plan_leaves_out_what_it_does_not_include() -> None:
 @pytest.mark.parametrize("asked", ["llama", "gpt-4o", "llama:fp8"])
 def test_a_model_outside_the_plan_is_not_allowed_even_if_its_fallback_is(asked: str) -> None:
     with pytest.raises(ModelNotAllowed, match=f'your plan does not include "{asked}"') as refused:
-        resolve(a_catalog(LLAMA, SMALL), asked, Plan("p", ("small",)), random.Random(0))
+        resolve(a_catalog(LLAMA, SMALL), asked, asking(Plan("p", ("small",))))
     assert refused.value.param == "model"
 
 
@@ -146,3 +155,176 @@ def test_an_unknown_name_is_repeated_to_the_client(asked: str) -> None:
     with pytest.raises(ModelNotFound) as unknown:
         names(catalog, asked)
     assert asked in unknown.value.public
+
+
+WEIGHED = a_model(
+    "w", variants=[a_variant("fp8", weight=3), a_variant("awq", weight=1), a_variant("odd")]
+)
+
+
+def test_a_caller_who_is_kept_gets_the_same_variant_each_time() -> None:
+    catalog = a_catalog(WEIGHED | {"choose": {"sticky": "caller"}})
+    for caller in ("a", "b", "c", "d"):
+        found = {names(catalog, "w", seed=n, caller=caller)[0] for n in range(20)}
+        assert len(found) == 1
+    firsts = [names(catalog, "w", caller=f"team-{n}")[0] for n in range(2000)]
+    assert 0.72 < firsts.count("w:fp8") / 2000 < 0.78
+
+
+def test_why_the_first_answers_is_told() -> None:
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED)
+    for asked, why in [
+        ("llama", Why.FIRST),
+        ("small", Why.FIRST),
+        ("llama:awq", Why.PINNED),
+        ("w", Why.WEIGHTED),
+    ]:
+        assert resolve(catalog, asked, asking()).why is why
+
+
+def test_what_a_plan_says_of_the_choice_counts_more_than_what_the_model_says() -> None:
+    catalog = a_catalog(WEIGHED)
+    first = Plan("p", ("*",), choose=Choose(by="first"))
+    assert {names(catalog, "w", first, seed=n)[0] for n in range(20)} == {"w:fp8"}
+    spills = Plan("p", ("*",), choose=Choose(by="spill"))
+    assert resolve(catalog, "w", asking(spills)).spill is spills.choose
+
+
+def test_load_has_no_say_where_there_is_nothing_to_choose() -> None:
+    spills = {"choose": "spill"}
+    catalog = a_catalog(LLAMA | spills, SMALL | spills)
+    assert resolve(catalog, "llama", asking()).spill is not None
+    assert resolve(catalog, "llama:fp8", asking()).spill is None
+    assert resolve(catalog, "small", asking()).spill is None
+    assert resolve(catalog, "llama", asking(Plan("p", ("llama:fp8",)))).spill is None
+
+
+def test_bits_are_kept_to_and_fallbacks_too() -> None:
+    catalog = a_catalog(LLAMA, SMALL | {"bits": 16})
+    assert names(catalog, "llama", min_bits=4) == ["llama:fp8", "llama:awq", "small"]
+    assert names(catalog, "llama", min_bits=8) == ["llama:fp8", "small"]
+    assert names(catalog, "small", min_bits=16) == ["small"]
+
+
+@given(st.floats(1, 33), st.sampled_from(["w", "llama", "s"]), st.integers())
+def test_nobody_ever_gets_fewer_bits_than_asked_for(bits: float, asked: str, seed: int) -> None:
+    split = {"name": "s", "parts": [{"to": "w", "weight": 1}, {"to": "llama:awq", "weight": 1}]}
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED, splits=[split])
+    try:
+        route = resolve(catalog, asked, asking(seed=seed, min_bits=bits)).route
+    except TooFewBits:
+        assert bits > 4
+    else:
+        assert all(variant.bits is not None and variant.bits >= bits for variant in route)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        (
+            "llama",
+            'no variant of "llama" is known to have 16 bits or more: llama:fp8 has 8, '
+            "llama:awq has 4.16; ask for fewer in x-gateway-min-bits",
+        ),
+        ("llama:awq", "llama:awq has 4.16; ask"),
+        ("small", "small has unknown bits; ask"),
+        ("s", "small has unknown bits, llama:awq has 4.16; ask"),
+    ],
+)
+def test_where_nothing_is_left_it_says_what_there_is(asked: str, text: str) -> None:
+    split = {"name": "s", "parts": [{"to": n, "weight": 1} for n in ("small", "llama:awq")]}
+    with pytest.raises(TooFewBits) as refused:
+        resolve(a_catalog(LLAMA, SMALL, splits=[split]), asked, asking(min_bits=16))
+    assert text in refused.value.public
+    assert refused.value.param == "x-gateway-min-bits"
+
+
+def test_only_what_the_plan_includes_is_named() -> None:
+    with pytest.raises(TooFewBits) as refused:
+        resolve(a_catalog(LLAMA, SMALL), "llama", asking(Plan("p", ("llama:awq",)), min_bits=8))
+    assert "fp8" not in refused.value.public
+
+
+CANARY = {
+    "name": "assistant",
+    "parts": [
+        {"to": "gpt-4o", "weight": 3},
+        {"to": "w:fp8", "weight": 1},
+        {"to": "other", "weight": 0},
+    ],
+}
+OTHER = a_model("other")
+
+
+def test_a_split_goes_to_one_part_then_to_the_others_and_then_to_fallbacks() -> None:
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED, OTHER, splits=[CANARY])
+    found = Counter(tuple(names(catalog, "assistant", caller=f"t{n}")) for n in range(4000))
+    large = ("llama:fp8", "llama:awq", "w:fp8", "small")
+    canary = ("w:fp8", "llama:fp8", "llama:awq", "small")
+    assert set(found) == {large, canary}
+    assert 0.72 < found[large] / 4000 < 0.78
+    resolved = resolve(catalog, "assistant", asking())
+    assert (resolved.name, resolved.why) == ("assistant", Why.SPLIT)
+
+
+def test_who_may_not_use_a_part_is_not_sent_there() -> None:
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED, OTHER, splits=[CANARY])
+    for n in range(50):
+        plan = Plan("p", ("llama",))
+        assert names(catalog, "assistant", plan, caller=f"t{n}") == ["llama:fp8", "llama:awq"]
+    with pytest.raises(ModelNotAllowed):
+        names(catalog, "assistant", Plan("p", ("other",)))
+    assert names(catalog, "assistant", Plan("p", ("small", "w:fp8"))) == ["w:fp8"]
+
+
+def test_a_plan_that_wants_the_first_takes_no_part_in_a_canary() -> None:
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED, OTHER, splits=[CANARY])
+    plan = Plan("p", ("*",), choose=Choose(by="first"))
+    assert {names(catalog, "assistant", plan, n, caller=f"t{n}")[0] for n in range(50)} == {
+        "llama:fp8"
+    }
+
+
+def test_two_models_that_share_a_fallback_name_it_once() -> None:
+    catalog = a_catalog(
+        a_model("a", fallbacks=["b", "c"]),
+        a_model("b"),
+        a_model("c"),
+        splits=[{"name": "s", "parts": [{"to": "a", "weight": 1}, {"to": "b", "weight": 1}]}],
+    )
+    for n in range(20):
+        assert sorted(names(catalog, "s", caller=f"t{n}")) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "first_is_usable", "spills", "why"),
+    [
+        ("m:a", True, True, Why.FIRST),
+        ("m:b", True, True, Why.SPILLED),
+        ("m:b", False, True, Why.NEXT),
+        ("m:b", True, False, Why.NEXT),
+        ("f", True, True, Why.FALLBACK),
+    ],
+)
+def test_why_another_answers_is_told(
+    variant: str, first_is_usable: bool, spills: bool, why: Why
+) -> None:
+    choose = "spill" if spills else "first"
+    model = a_model("m", variants=[a_variant("a"), a_variant("b")], choose=choose, fallbacks=["f"])
+    resolved = resolve(a_catalog(model, a_model("f")), "m", asking())
+    (found,) = [one for one in resolved.route if one.name == variant]
+    assert resolved.why_of(found, first_is_usable=first_is_usable) is why
+
+
+def test_an_unknown_name_near_a_split_is_told_of_it_if_it_may_be_used() -> None:
+    catalog = a_catalog(LLAMA, SMALL, WEIGHED, OTHER, splits=[CANARY])
+    for plan, is_told in [
+        (EVERYTHING, True),
+        (Plan("p", ("w",)), True),
+        (Plan("p", ("x",)), False),
+    ]:
+        with pytest.raises(ModelNotFound) as unknown:
+            resolve(catalog, "asistant", asking(plan))
+        assert ("assistant" in unknown.value.public.partition(";")[2]) is is_told
+    with pytest.raises(ModelNotFound):
+        resolve(catalog, "assistant:fp8", asking())

@@ -7,6 +7,7 @@ from gateway.engines.adapter import Load
 from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState, Lease
 from gateway.routing import POLICIES
+from gateway.routing.asking import Asking
 from gateway.routing.prefix_affinity import COMPUTE
 from gateway.routing.resolve import resolve
 from gateway.routing.told import Choice, choices
@@ -22,7 +23,7 @@ def a_fleet() -> FleetState:
 
 
 def told(fleet: FleetState, prefix: Prefix = NO_PREFIX) -> list[Choice]:
-    route = resolve(fleet.catalog, "m", Plan("all", ("*",)), random.Random(0))
+    route = resolve(fleet.catalog, "m", Asking(Plan("all", ("*",)), random.Random(0))).route
     return choices(fleet, POLICIES_BY_NAME, route, prefix)
 
 

@@ -20,6 +20,7 @@ SLOT_BYTES = 64 * 1024
 NAMES = {
     "gateway_requests": ("counter", {*ROUTE, "outcome"}),
     "gateway_attempts": ("counter", {*ROUTE, "outcome"}),
+    "gateway_choices": ("counter", {"model", "variant", "reason"}),
     "gateway_retries_refused": ("counter", {"model", "reason"}),
     "gateway_hedges": ("counter", {"model", "outcome"}),
     "gateway_resumes": ("counter", {*ROUTE, "outcome"}),
@@ -92,6 +93,7 @@ def used() -> Metrics:
     metrics.route(A_ROUTE)
     metrics.ended(A_ROUTE, "ok")
     metrics.attempts.cell(*A_ROUTE, "ok")
+    metrics.choices.cell("m", "m:fp8", "spilled")
     metrics.retries_refused.cell("m", "budget")
     metrics.hedges.cell("m", "won")
     metrics.resumes.cell(*A_ROUTE, "chat_ids")
