@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from gateway.config.access import Limited
 from gateway.config.base import Number, Section
 from gateway.config.deploy import Deploy
+from gateway.config.discovery import Discovery
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
@@ -97,6 +98,9 @@ class Variant(Section):
     deploy: Deploy | None = Field(
         None, description="What its engines run on: planned, and refused if it cannot start."
     )
+    discovery: Discovery | None = Field(
+        None, description="Where its replicas are looked up, instead of listing them."
+    )
     replicas: tuple[Replica, ...] = Field(
         (),
         validate_default=True,
@@ -122,7 +126,11 @@ class Variant(Section):
     @field_validator("replicas", mode="before")
     @classmethod
     def _are_given_or_deployed(cls, given: object, info: ValidationInfo) -> object:
-        if given in ((), []) and info.data.get("deploy", True) is None:
+        # what is wrong itself is not there: it was told already
+        has_others = info.data.get("discovery", True) is not None
+        if given != () and info.data.get("discovery") is not None:
+            raise ValueError("give either replicas or discovery")
+        if given in ((), []) and info.data.get("deploy", True) is None and not has_others:
             # the default is a tuple; an empty list of the file is another mistake
             raise PydanticCustomError("missing" if given == () else "too_short", "")
         return given
@@ -193,8 +201,9 @@ class Model(Section):
         if not isinstance(given, dict) or "variants" in given or not SHORT_FORM & given.keys():
             return given
         own = {key: given[key] for key in SHORT_FORM & given.keys()}
-        if "url" in own and "replicas" in own:
-            raise ValueError("give either url or replicas")
+        ways = [way for way in ("url", "replicas", "discovery") if way in own]
+        if len(ways) > 1:
+            raise ValueError(f"give either {' or '.join(ways)}")
         if "url" in own:
             own["replicas"] = [{"url": own.pop("url")}]
         return {key: v for key, v in given.items() if key not in SHORT_FORM} | {"variants": [own]}
@@ -211,6 +220,7 @@ SHORT_FORM = frozenset(
         "engine",
         "url",
         "replicas",
+        "discovery",
         "quantization",
         "served_model",
         "api_key",
