@@ -38,7 +38,7 @@ def check(
         if one.unseen is not None:
             typer.echo(f"{one.path}: not planned: {one.unseen}", err=True)
     if as_json:
-        data: dict[str, object] = {"routes": [asdict(row) for row in rows]}
+        data: dict[str, object] = {"routes": [_route(row) for row in rows]}
         if deployed:
             data["deployments"] = [_data(one) for one in deployed]
         typer.echo(json.dumps(data, indent=2))
@@ -123,3 +123,10 @@ def routes(catalog: Catalog) -> list[RouteRow]:
         for name, target in catalog.names.items()
         for first in [target.variant or target.model.variants[0]]
     ]
+
+
+def _route(row: RouteRow) -> dict[str, object]:
+    data = asdict(row)
+    if row.discovery is None:
+        del data["discovery"]
+    return data

@@ -82,7 +82,7 @@ class Discoveries:
         """Another catalog serves: begin what is new, end what is left out."""
         wanted = dict.fromkeys(given for _, given in self._variants())
         for given in [one for one in self._watches if one not in wanted]:
-            self._watches.pop(given).scope.cancel()
+            self._watches.pop(given).end()
         for given in wanted:
             if given not in self._watches:
                 opened = self._kinds[given.kind](given, self._around)
@@ -194,7 +194,6 @@ class _Watch:
         self, owner: Discoveries, given: config.Discovery, discovery: Discovery, clock: Clock
     ) -> None:
         self.given = given
-        self.scope = anyio.CancelScope()
         self.has_answered = anyio.Event()
         self.endpoints: tuple[Endpoint, ...] | None = None
         self.sure_s: float | None = None
@@ -202,10 +201,18 @@ class _Watch:
         self._owner = owner
         self._discovery = discovery
         self._clock = clock
+        self._scope: anyio.CancelScope | None = None
+        self._has_ended = False
+
+    def end(self) -> None:
+        """Look nothing up any more."""
+        self._has_ended = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def run(self) -> None:
-        with self.scope:
-            while True:
+        with anyio.CancelScope() as self._scope:
+            while not self._has_ended:
                 try:
                     await self._discovery.run(self)
                 except Exception:

@@ -18,7 +18,6 @@ import httpx
 
 from gateway.config.discovery import Kubernetes
 
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CONNECT_S: Final = 5.0
 
 
@@ -36,7 +35,7 @@ class ApiServer:
     ca_file: Path | None
 
     @classmethod
-    def of(cls, given: Kubernetes, environ: Mapping[str, str], account: Path = _ACCOUNT) -> Self:
+    def of(cls, given: Kubernetes, environ: Mapping[str, str], account: Path) -> Self:
         """As configured, else as in the pod that we run in. Raises NotInCluster."""
         url = given.api_server
         token_file, ca_file = given.token_file, given.ca_file

@@ -2,8 +2,8 @@
 
 The name is asked for again when its answer ages, at the latest after `refresh_s`. What fails
 (no answer, SERVFAIL) changes nothing. That there is no address any more has to be said twice in a
-row: a resolver that restarts, or a zone that is loaded anew, says it once. Where a name has addresses of
-IPv4 and IPv6, those of IPv4 count: they are the same replicas.
+row: a resolver that restarts, or a zone that is loaded anew, says it once. Where a name has
+addresses of IPv4 and IPv6, those of IPv4 count: they are the same replicas.
 
 `/etc/hosts` is not read.
 """

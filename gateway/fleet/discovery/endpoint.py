@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 
@@ -55,10 +56,14 @@ class Discovery(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a discovery may need of the process that it runs in."""
+    """What a discovery may need of the process that it runs in.
+
+    `account`: where a pod of Kubernetes finds token, authority and namespace.
+    """
 
     environ: Mapping[str, str]
     rng: random.Random
+    account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def address_name(host: str) -> str:

@@ -52,7 +52,9 @@ def open_kubernetes(given: config.Discovery, around: Surroundings) -> Discovery:
     """`given` has `kubernetes`."""
     assert given.kubernetes is not None  # noqa: S101  # the configuration has checked it
     kubernetes = given.kubernetes
-    return KubernetesService(kubernetes, lambda: ApiServer.of(kubernetes, around.environ), around)
+    return KubernetesService(
+        kubernetes, lambda: ApiServer.of(kubernetes, around.environ, around.account), around
+    )
 
 
 class KubernetesService:

@@ -30,6 +30,7 @@ NAMES = {
     "gateway_limit_settlements_dropped": ("counter", set()),
     "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
     "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
+    "gateway_discovery_failures": ("counter", {"model", "variant"}),
     "gateway_trace_spans": ("counter", {"result"}),
     "gen_ai_server_request_duration_seconds": ("histogram", {*ROUTE, "outcome", "le"}),
     "gen_ai_server_time_to_first_token_seconds": ("histogram", {*ROUTE, "le"}),
@@ -90,6 +91,7 @@ def used() -> Metrics:
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
+    metrics.discovery_failures.cell("m", "m:fp8")
     metrics.spans.cell("sent")
     metrics.store_round_trip.cell()
     metrics.estimates("m")
