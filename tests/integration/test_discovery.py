@@ -38,19 +38,23 @@ class Cluster:
     client: httpx.AsyncClient
     stack: AsyncExitStack
     port: int
-    pods: dict[str, SimulatedEngine] = field(default_factory=dict)
     _conditions: dict[str, dict[str, bool]] = field(default_factory=dict)
     _addresses: dict[str, str] = field(default_factory=dict)
 
     async def start(self, name: str, options: EngineOptions = FAST) -> SimulatedEngine:
         """A new pod, which serves."""
+        engine = await self.boot(name, options)
+        self.say(name)
+        await self.until_usable(name)
+        return engine
+
+    async def boot(self, name: str, options: EngineOptions = FAST) -> SimulatedEngine:
+        """A pod that nobody knows of yet."""
         address = f"127.0.0.{len(self._addresses) + 2}"
         engine = await self.stack.enter_async_context(
             serve_engine(options, host=address, port=self.port)
         )
-        self.pods[name], self._addresses[name] = engine, address
-        self.say(name)
-        await self.until_usable(name)
+        self._addresses[name] = address
         return engine
 
     def say(self, name: str, **conditions: bool) -> None:
@@ -78,14 +82,8 @@ class Cluster:
             state.name: (state.condition.value, state.is_usable, state.in_flight) for state in fleet
         }
 
-    async def until_usable(self, *names: str) -> None:
-        await until(
-            lambda: (
-                {n for n, (_, usable, _) in self.shown.items() if usable} == set(names)
-                or (len(names) == 1 and self.shown.get(names[0], ("", False, 0))[1])
-            ),
-            PATIENCE_S,
-        )
+    async def until_usable(self, name: str) -> None:
+        await until(lambda: name in self.shown and self.shown[name][1], PATIENCE_S)
 
     async def ask(self) -> httpx.Response:
         return await self.client.post(self.it.url + CHAT, json=chat())
@@ -169,7 +167,7 @@ async def test_a_terminating_pod_that_breaks_off_is_resumed_elsewhere() -> None:
         await here.start("new")
         here.say("new", ready=False)
         await until(lambda: not here.shown["new"][1], PATIENCE_S)
-        old.inject("reset=20")
+        old.inject("reset-after=20")
         body = chat(stream=True, max_tokens=60)
         async with here.client.stream("POST", here.it.url + CHAT, json=body) as answer:
             pieces = answer.aiter_bytes()
@@ -216,6 +214,8 @@ async def test_an_api_server_that_dies_changes_nothing() -> None:
 async def test_calls_go_on_while_every_pod_is_replaced() -> None:
     async with cluster() as here:
         await here.start("p0")
+        for number in range(1, 5):
+            await here.boot(f"p{number}")
         answers: list[int] = []
         stop = anyio.Event()
 
@@ -227,7 +227,8 @@ async def test_calls_go_on_while_every_pod_is_replaced() -> None:
             for _ in range(3):
                 calls.start_soon(ask)
             for number in range(1, 5):
-                await here.start(f"p{number}")
+                here.say(f"p{number}")
+                await here.until_usable(f"p{number}")
                 here.say(f"p{number - 1}", ready=False, terminating=True)
                 here.end(f"p{number - 1}")
             stop.set()
