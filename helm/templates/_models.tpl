@@ -5,7 +5,7 @@
 
 {{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
 {{- define "sluicegate.written" -}}
-{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" -}}
+{{- $short := list "engine" "url" "replicas" "discovery" "quantization" "served_model" "api_key" "tls" "deploy" -}}
 {{- $models := list -}}
 {{- range $model := .Values.models -}}
 {{- $variants := $model.variants -}}
@@ -24,9 +24,9 @@
 {{- dict "models" $models | toJson -}}
 {{- end -}}
 
-{{- /* Not empty when the chart starts a variant's engines; where they have addresses, others do. */ -}}
+{{- /* Not empty when the chart starts a variant's engines; where it is said where they are, others do. */ -}}
 {{- define "sluicegate.isStarted" -}}
-{{- if and (hasKey . "deploy") (not .replicas) -}}yes{{- end -}}
+{{- if and (hasKey . "deploy") (not .replicas) (not .discovery) -}}yes{{- end -}}
 {{- end -}}
 
 {{- /* The models as the gateway reads them: engines that the chart starts have their addresses. */ -}}
@@ -38,7 +38,7 @@
 {{- range $variant := $model.variants -}}
 {{- if include "sluicegate.isStarted" $variant -}}
 {{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
-{{- $variant = set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- $variant = merge (include "sluicegate.addresses" (dict "root" $root "engine" $engine) | fromJson) $variant -}}
 {{- end -}}
 {{- $variants = append $variants $variant -}}
 {{- end -}}
@@ -101,15 +101,21 @@
 {{- end -}}
 
 {{- /*
-Where the gateway finds an engine's replicas: the stable names of its pods, as many as there
-may be. Short names, which the first entry of a pod's search list completes.
+Where the gateway finds an engine's replicas: dict "root", "engine". By EndpointSlices, where it may
+read them: the pods that there are. Else the stable names of as many as there may be: short names,
+which the first entry of a pod's search list completes. Where several pods make one replica, only
+the first of them answers, and slices do not tell it from the others.
 */ -}}
 {{- define "sluicegate.addresses" -}}
-{{- $engine := . -}}
+{{- $engine := .engine -}}
+{{- if and .root.Values.rbac.endpointSlices (eq (int $engine.nodes) 1) -}}
+{{- dict "discovery" (dict "kubernetes" (dict "service" $engine.name "port" "http")) | toJson -}}
+{{- else -}}
 {{- $replicas := list -}}
 {{- range $number := until (int .most) -}}
 {{- $pod := printf "%s-%d" $engine.name $number -}}
 {{- $replicas = append $replicas (dict "name" $pod "url" (printf "http://%s.%s:%d" $pod $engine.name (int64 $engine.port))) -}}
 {{- end -}}
 {{- dict "replicas" $replicas | toJson -}}
+{{- end -}}
 {{- end -}}

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.config.load import read_document
+from gateway.config.models import Variant
 from gateway.config.unread import without_secrets
 from gateway.fleet.catalog import compile_catalog
 from gateway.routing import POLICIES
@@ -66,6 +67,8 @@ def test_replicas_are_the_stable_names_of_pods_that_listen_there(values: Path) -
     seen = set()
     for model in document.models:
         for variant in model.variants:
+            if variant.deploy is not None and variant.discovery is not None:
+                seen.add(_service(variant))
             for replica in variant.replicas:
                 address = urlsplit(replica.url)
                 pod, _, service = (address.hostname or "").partition(".")
@@ -88,6 +91,27 @@ def test_replicas_are_the_stable_names_of_pods_that_listen_there(values: Path) -
     assert seen == workloads.keys()
 
 
+def _service(variant: Variant) -> str:
+    assert variant.discovery is not None
+    assert variant.discovery.kubernetes is not None
+    return variant.discovery.kubernetes.service or ""
+
+
+def test_engines_are_found_by_endpoint_slices_where_the_gateway_may_read_them() -> None:
+    found = rendered(next(one for one in VALUE_FILES if one.stem == "gateway-api-values"))
+    workloads = {one["metadata"]["name"] for one in _workloads(found)}
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(found, "Service")}
+    document = read_document(gateway_yaml(found))
+    variants = [variant for model in document.models for variant in model.variants]
+    assert {_service(variant) for variant in variants} == workloads
+    for variant in variants:
+        assert variant.discovery is not None
+        assert variant.discovery.kubernetes is not None
+        assert not variant.replicas
+        (port,) = services[_service(variant)]["ports"]
+        assert port["name"] == variant.discovery.kubernetes.port
+
+
 @ALL
 def test_there_are_as_many_replicas_as_pods_or_as_there_may_be(values: Path) -> None:
     found = rendered(values)
@@ -100,7 +124,7 @@ def test_there_are_as_many_replicas_as_pods_or_as_there_may_be(values: Path) -> 
     document = read_document(gateway_yaml(found))
     for model in document.models:
         for variant in model.variants:
-            if variant.deploy is not None:
+            if variant.deploy is not None and variant.discovery is None:
                 name = (variant.replicas[0].name or "").rpartition("-")[0]
                 assert len(variant.replicas) == most[name]
 
