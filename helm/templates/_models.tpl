@@ -112,7 +112,7 @@ the first of them answers, and slices do not tell it from the others.
 {{- dict "discovery" (dict "kubernetes" (dict "service" $engine.name "port" "http")) | toJson -}}
 {{- else -}}
 {{- $replicas := list -}}
-{{- range $number := until (int .most) -}}
+{{- range $number := until (int $engine.most) -}}
 {{- $pod := printf "%s-%d" $engine.name $number -}}
 {{- $replicas = append $replicas (dict "name" $pod "url" (printf "http://%s.%s:%d" $pod $engine.name (int64 $engine.port))) -}}
 {{- end -}}

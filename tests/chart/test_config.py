@@ -67,8 +67,6 @@ def test_replicas_are_the_stable_names_of_pods_that_listen_there(values: Path) -
     seen = set()
     for model in document.models:
         for variant in model.variants:
-            if variant.deploy is not None and variant.discovery is not None:
-                seen.add(_service(variant))
             for replica in variant.replicas:
                 address = urlsplit(replica.url)
                 pod, _, service = (address.hostname or "").partition(".")
@@ -98,18 +96,17 @@ def _service(variant: Variant) -> str:
 
 
 def test_engines_are_found_by_endpoint_slices_where_the_gateway_may_read_them() -> None:
-    found = rendered(next(one for one in VALUE_FILES if one.stem == "gateway-api-values"))
-    workloads = {one["metadata"]["name"] for one in _workloads(found)}
+    model = {"name": "m", "engine": "vllm", "deploy": {"gpu": "L40S", "replicas": 2}}
+    found = rendered_values({"rbac": {"endpointSlices": True}, "models": [model]})
+    (workload,) = _workloads(found)
     services = {one["metadata"]["name"]: one["spec"] for one in of_kind(found, "Service")}
-    document = read_document(gateway_yaml(found))
-    variants = [variant for model in document.models for variant in model.variants]
-    assert {_service(variant) for variant in variants} == workloads
-    for variant in variants:
-        assert variant.discovery is not None
-        assert variant.discovery.kubernetes is not None
-        assert not variant.replicas
-        (port,) = services[_service(variant)]["ports"]
-        assert port["name"] == variant.discovery.kubernetes.port
+    ((variant,),) = (one.variants for one in read_document(gateway_yaml(found)).models)
+    assert variant.replicas == ()
+    assert _service(variant) == workload["metadata"]["name"]
+    (port,) = services[_service(variant)]["ports"]
+    assert variant.discovery is not None
+    assert variant.discovery.kubernetes is not None
+    assert port["name"] == variant.discovery.kubernetes.port
 
 
 @ALL
@@ -124,7 +121,7 @@ def test_there_are_as_many_replicas_as_pods_or_as_there_may_be(values: Path) -> 
     document = read_document(gateway_yaml(found))
     for model in document.models:
         for variant in model.variants:
-            if variant.deploy is not None and variant.discovery is None:
+            if variant.deploy is not None:
                 name = (variant.replicas[0].name or "").rpartition("-")[0]
                 assert len(variant.replicas) == most[name]
 
