@@ -400,7 +400,7 @@ async def test_engines_that_nobody_uses_any_more_are_forgotten(network: Network)
 async def test_an_engine_that_never_answered_is_forgotten_too(network: Network) -> None:
     network.failure = OSError()
     async with PoolUpstream(keepalive_expiry_s=0.05) as pool:
-        request = UpstreamRequest("GET", "/", b"")
+        request = UpstreamRequest("GET", "/")
         with pytest.raises(EngineUnreachable):
             await pool.send(ORIGIN, request, connect_s=10, first_byte_s=10)
         with anyio.fail_after(10):
