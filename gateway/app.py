@@ -46,6 +46,10 @@ from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import UNLIMITED, Catalog, compile_catalog
+from gateway.fleet.discoveries import Discoveries
+from gateway.fleet.discovery import DISCOVERIES
+from gateway.fleet.discovery.endpoint import Surroundings
+from gateway.fleet.forgetting import keep_forgetting
 from gateway.fleet.health import HealthRules
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
@@ -136,6 +140,8 @@ def build(
         Teller(metrics),
         document.limits.expected_processes or workers,
     )
+    around = Surroundings(environ, rng)
+    discoveries = Discoveries(fleet, DISCOVERIES, around, metrics, clock)
     log_lines = RequestLog(request_log or unbuffered(sys.stdout))
     kept = document.telemetry.recent_requests
     if recent is None and kept and workers == 1:
@@ -185,6 +191,7 @@ def build(
         fleet.rules = _health_rules(document)
         fleet.processes = document.limits.expected_processes or workers
         fleet.apply(catalog)
+        discoveries.follow()
         if issuer is not None:
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
@@ -192,7 +199,7 @@ def build(
         traced.configure(document.telemetry)
 
     reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
-    _show_gauges(metrics, fleet, exchange, readiness, store, clock)
+    _show_gauges(metrics, fleet, exchange, discoveries, readiness, store, clock)
     app = FastAPI(
         title="Sluicegate",
         version=__version__,
@@ -205,6 +212,7 @@ def build(
             upstream,
             exchange,
             mirroring,
+            discoveries,
             store,
             issuer,
             metrics,
@@ -215,11 +223,11 @@ def build(
             traced,
         ),
     )
-    app.include_router(operations_router(readiness, fleet, store, metrics))
+    app.include_router(operations_router(readiness, fleet, store, metrics, discoveries))
     app.include_router(models_router(fleet, int(clock.unix_s())))
     app.include_router(tgi_info_router(fleet, upstream, rng))
     admin_key = settings.admin_key
-    app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
+    app.include_router(fleet_router(fleet, exchange.queues, discoveries, clock, admin_key))
     app.include_router(route_router(fleet, policies, exchange.choosing, admin_key))
     app.include_router(mirror_router(mirroring.comparisons, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
@@ -259,6 +267,7 @@ def _lifespan(
     upstream: Upstream,
     exchange: Exchange,
     mirroring: Mirroring,
+    discoveries: Discoveries,
     store: LimitStore,
     issuer: Issuer | None,
     metrics: Metrics,
@@ -275,6 +284,8 @@ def _lifespan(
         async with upstream, ProbeClients() as clients:
             prober = Prober(exchange.fleet, ENGINES, clients, clock)
             async with store, issuer or nullcontext(), anyio.create_task_group() as group:
+                group.start_soon(discoveries.run, prober.probe_each)
+                await discoveries.first_answers()
                 await prober.start()
                 readiness.is_started = True
                 group.start_soon(store.run)
@@ -292,6 +303,7 @@ def _lifespan(
                 group.start_soon(sleeper.run)
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
+                group.start_soon(keep_forgetting, exchange.fleet, metrics, clock)
                 group.start_soon(keep_looking, exchange.queues)
                 group.start_soon(mirroring.run)
                 group.start_soon(reloader.run)
@@ -352,6 +364,7 @@ def _show_gauges(
     metrics: Metrics,
     fleet: FleetState,
     exchange: Exchange,
+    discoveries: Discoveries,
     readiness: Readiness,
     store: LimitStore,
     clock: Clock,
@@ -424,6 +437,26 @@ def _show_gauges(
         "1 while a replica is ejected or on trial, else 0.",
         ROUTE,
         per_replica(lambda state: float(state.health.ejection is not None)),
+    )
+    metrics.gauge(
+        "gateway_discovery_endpoints",
+        "What the discovery of a variant has found, by whether it is to get requests.",
+        ("model", "variant", "standing"),
+        lambda: [
+            ((one.variant.model, one.variant.name, standing.value), count)
+            for one in discoveries.standings()
+            for standing, count in one.endpoints.items()
+        ],
+    )
+    metrics.gauge(
+        "gateway_discovery_age_seconds",
+        "Since what a discovery has found was last known to be so; absent before its first answer.",
+        ("model", "variant"),
+        lambda: [
+            ((one.variant.model, one.variant.name), one.age_s)
+            for one in discoveries.standings()
+            if one.age_s is not None
+        ],
     )
     metrics.gauge(
         "gateway_config_valid",

@@ -8,6 +8,7 @@ from gateway.api.admin import admin_router
 from gateway.api.readiness import Readiness
 from gateway.clock import Clock
 from gateway.fleet.catalog import UNLIMITED
+from gateway.fleet.discoveries import Discoveries, Standings
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
@@ -16,7 +17,11 @@ from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
 def operations_router(
-    readiness: Readiness, fleet: FleetState, store: LimitStore, metrics: Metrics
+    readiness: Readiness,
+    fleet: FleetState,
+    store: LimitStore,
+    metrics: Metrics,
+    discoveries: Discoveries,
 ) -> APIRouter:
     """`/health`, `/ready` and `/metrics`."""
     router = APIRouter(tags=["operations"])
@@ -27,7 +32,8 @@ def operations_router(
 
     @router.get("/ready", summary="200 when it can serve, 503 while starting or draining")
     async def ready() -> Response:
-        return JSONResponse(readiness.detail(fleet, store), 503 if readiness.reasons else 200)
+        detail = readiness.detail(fleet, store, discoveries)
+        return JSONResponse(detail, 503 if readiness.reasons else 200)
 
     @router.get("/metrics", summary="Prometheus metrics")
     async def prometheus() -> Response:
@@ -37,7 +43,11 @@ def operations_router(
 
 
 def fleet_router(
-    fleet: FleetState, queues: Queues, clock: Clock, admin_key: SecretStr | None
+    fleet: FleetState,
+    queues: Queues,
+    discoveries: Discoveries,
+    clock: Clock,
+    admin_key: SecretStr | None,
 ) -> APIRouter:
     """`/admin/fleet`."""
     router = admin_router(admin_key)
@@ -45,7 +55,7 @@ def fleet_router(
     @router.get(
         "/fleet",
         summary="Every replica: condition and why, ejection, requests and how many it is to have, "
-        "KV cache use; calls that wait, by variant",
+        "KV cache use; calls that wait, and how replicas are discovered, by variant",
     )
     async def show_fleet() -> dict[str, object]:
         return {
@@ -62,9 +72,24 @@ def fleet_router(
                 for variant in model.variants
                 if variant.of is None
             ],
+            "discovery": [_looked_up(standings, clock) for standings in discoveries.standings()],
         }
 
     return router
+
+
+def _looked_up(one: Standings, clock: Clock) -> dict[str, object]:
+    sure = None if one.age_s is None else round(clock.unix_s() - one.age_s, 3)
+    return {
+        "model": one.variant.model,
+        "variant": one.variant.name,
+        "by": one.kind,
+        "looks_up": one.looked_up,
+        "state": one.state,
+        "reason": one.failing,
+        "updated": sure,
+        "endpoints": {name.value: count for name, count in one.endpoints.items()},
+    }
 
 
 def _shown(state: ReplicaState, clock: Clock) -> dict[str, object]:

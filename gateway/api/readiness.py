@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.fleet.catalog import Model
+from gateway.fleet.discoveries import Discoveries
 from gateway.fleet.state import FleetState
 from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
@@ -30,15 +31,29 @@ class Readiness:
             return ["starting: the engines have not been asked yet"]
         return [f"starting: {what}" for what in self.waiting_for]
 
-    def detail(self, fleet: FleetState, store: LimitStore) -> dict[str, object]:
+    def detail(
+        self, fleet: FleetState, store: LimitStore, discoveries: Discoveries
+    ) -> dict[str, object]:
         """What `GET /ready` tells.
 
-        Engines that are away do not make the gateway unready, nor does a Redis that is.
+        Engines that are away do not make the gateway unready, nor does a Redis that is, nor a
+        discovery that fails.
         """
         return {
             "ready": not self.reasons,
             "reasons": self.reasons,
             "models": {model.name: _state(model, fleet) for model in fleet.catalog.models.values()},
+            "discovery": [
+                {
+                    "variant": one.variant.name,
+                    "by": one.kind,
+                    "state": one.state,
+                    "reason": one.failing,
+                    "age_s": None if one.age_s is None else round(one.age_s, 1),
+                    "endpoints": {name.value: count for name, count in one.endpoints.items()},
+                }
+                for one in discoveries.standings()
+            ],
             "limits": {"store": store.kind, "state": store.state.value},
             "config_problems": list(self.config_problems),
         }

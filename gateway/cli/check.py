@@ -38,7 +38,7 @@ def check(
         if one.unseen is not None:
             typer.echo(f"{one.path}: not planned: {one.unseen}", err=True)
     if as_json:
-        data: dict[str, object] = {"routes": [asdict(row) for row in rows]}
+        data: dict[str, object] = {"routes": [_route(row) for row in rows]}
         if deployed:
             data["deployments"] = [_data(one) for one in deployed]
         typer.echo(json.dumps(data, indent=2))
@@ -51,7 +51,7 @@ def check(
                 r.variant,
                 r.engine,
                 r.served_model,
-                "\n".join(r.replicas) or "by deploy",
+                r.discovery or "\n".join(r.replicas) or "by deploy",
                 r.policy,
             )
             for r in rows
@@ -94,7 +94,10 @@ def _count(number: int, what: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RouteRow:
-    """A name that a client can ask for, and the variant it means first."""
+    """A name that a client can ask for, and the variant it means first.
+
+    `discovery`: what is looked up to find its replicas; None: they are listed.
+    """
 
     name: str
     variant: str
@@ -102,6 +105,7 @@ class RouteRow:
     served_model: str
     replicas: list[str]
     policy: str
+    discovery: str | None
 
 
 def routes(catalog: Catalog) -> list[RouteRow]:
@@ -114,7 +118,15 @@ def routes(catalog: Catalog) -> list[RouteRow]:
             served_model=first.served_model,
             replicas=[replica.url for replica in first.replicas],
             policy=first.policy,
+            discovery=None if first.discovery is None else first.discovery.told,
         )
         for name, target in catalog.names.items()
         for first in [target.first]
     ]
+
+
+def _route(row: RouteRow) -> dict[str, object]:
+    data = asdict(row)
+    if row.discovery is None:
+        del data["discovery"]
+    return data

@@ -65,7 +65,8 @@ def explain(
                 row.variant,
                 row.engine,
                 row.served_model,
-                "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas)
+                row.discovery
+                or "\n".join(f"{r.name} {r.url} (weight {r.weight:g})" for r in row.replicas)
                 or "by deploy",
                 row.policy,
                 "\n".join(row.limits),
@@ -89,7 +90,8 @@ class ReplicaRow:
 class VariantRow:
     """One variant that may answer.
 
-    `limits`: what all callers together may use; `plans`: who may use it, and what the plan limits.
+    `discovery`: what is looked up to find its replicas; None: they are listed. `limits`: what all
+    callers together may use; `plans`: who may use it, and what the plan limits.
     """
 
     variant: str
@@ -99,6 +101,7 @@ class VariantRow:
     weight: float | None
     timeouts: dict[str, float]
     replicas: list[ReplicaRow]
+    discovery: str | None
     limits: list[str]
     plans: list[str]
 
@@ -173,6 +176,7 @@ def _row(catalog: Catalog, plans: Sequence[access.Plan], variant: Variant) -> Va
         weight=variant.weight,
         timeouts=variant.timeouts.model_dump(),
         replicas=[ReplicaRow(r.name, r.url, r.weight) for r in variant.replicas],
+        discovery=None if variant.discovery is None else variant.discovery.told,
         limits=[
             f"{name}: {_limits(rates)}"
             for name, rates in (("model", variant.model_limits), ("variant", variant.limits))

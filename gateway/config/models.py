@@ -19,6 +19,7 @@ from gateway.config.adapters import LoraAdapter
 from gateway.config.base import Number, Section
 from gateway.config.choice import Choose
 from gateway.config.deploy import Deploy
+from gateway.config.discovery import Discovery
 from gateway.config.mirror import Mirror
 from gateway.config.secrets import Secret
 from gateway.config.wake import Wake
@@ -109,6 +110,9 @@ class Variant(Section):
         description="Adapters that the gateway keeps loaded on a replica, beside those that the "
         "engine was started with; the least recently used are unloaded.",
     )
+    discovery: Discovery | None = Field(
+        None, description="Where its replicas are looked up, instead of listing them."
+    )
     replicas: tuple[Replica, ...] = Field(
         (),
         validate_default=True,
@@ -157,7 +161,11 @@ class Variant(Section):
     @field_validator("replicas", mode="before")
     @classmethod
     def _are_given_or_deployed(cls, given: object, info: ValidationInfo) -> object:
-        if given in ((), []) and info.data.get("deploy", True) is None:
+        # what is wrong itself is not there: it was told already
+        has_others = info.data.get("discovery", True) is not None
+        if given != () and info.data.get("discovery") is not None:
+            raise ValueError("give either replicas or discovery")
+        if given in ((), []) and info.data.get("deploy", True) is None and not has_others:
             # the default is a tuple; an empty list of the file is another mistake
             raise PydanticCustomError("missing" if given == () else "too_short", "")
         return given
@@ -234,8 +242,9 @@ class Model(Section):
         if not isinstance(given, dict) or "variants" in given or not SHORT_FORM & given.keys():
             return given
         own = {key: given[key] for key in SHORT_FORM & given.keys()}
-        if "url" in own and "replicas" in own:
-            raise ValueError("give either url or replicas")
+        ways = [way for way in ("url", "replicas", "discovery") if way in own]
+        if len(ways) > 1:
+            raise ValueError(f"give either {' or '.join(ways)}")
         if "url" in own:
             own["replicas"] = [{"url": own.pop("url")}]
         return {key: v for key, v in given.items() if key not in SHORT_FORM} | {"variants": [own]}
@@ -254,6 +263,7 @@ SHORT_FORM = frozenset(
         "engine",
         "url",
         "replicas",
+        "discovery",
         "quantization",
         "served_model",
         "bits",

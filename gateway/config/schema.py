@@ -18,9 +18,10 @@ def json_schema() -> dict[str, Any]:
         short["properties"][name] = copy.deepcopy(defs["Variant"]["properties"][name])
     short["properties"]["url"] = copy.deepcopy(defs["Replica"]["properties"]["url"])
     short["required"] = ["name", "engine"]
-    addressed = [{"required": ["url"]}, {"required": ["replicas"]}]
+    addressed = [{"required": [way]} for way in ("url", "replicas", "discovery")]
     short["oneOf"] = [*addressed, {"required": ["deploy"], "not": {"anyOf": addressed}}]
-    defs["Variant"]["anyOf"] = [{"required": ["replicas"]}, {"required": ["deploy"]}]
+    found = [{"required": [way]} for way in ("replicas", "discovery")]
+    defs["Variant"]["oneOf"] = [*found, {"required": ["deploy"], "not": {"anyOf": found}}]
     short["description"] = "One name with one variant."
     defs["FullModel"], defs["ShortModel"] = model, short
     defs["Model"] = {"anyOf": [{"$ref": "#/$defs/ShortModel"}, {"$ref": "#/$defs/FullModel"}]}

@@ -16,6 +16,7 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.choice import Choose, Sticky
+from gateway.config.discovery import Discovery
 from gateway.config.document import Document
 from gateway.config.mirror import Mirror
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
@@ -23,6 +24,7 @@ from gateway.config.secrets import Secret
 from gateway.config.wake import Wake
 from gateway.errors import ConfigInvalid
 from gateway.fleet.adapted import adapted, adapters_of, place_of, problems_of
+from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.loadable import Adapter
 from gateway.sizing.bits import bits_of
 from gateway.wire.http import Origin
@@ -37,6 +39,8 @@ class Replica:
     """One engine process. `key` stays the same over reloads; `name` is for people.
 
     `concurrency`: requests it is to have at once, over all processes; None: to be found out.
+    `is_found`: by discovery, so it may come and go. Only one whose `standing` is SERVING is to get
+    requests.
     """
 
     key: str
@@ -45,6 +49,8 @@ class Replica:
     origin: Origin
     weight: float = 1.0
     concurrency: int | None = None
+    is_found: bool = False
+    standing: Standing = Standing.SERVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Variant:
     `adapter` is what a variant of an adapter asks for, on the replicas of the variant `of`.
     `bits` of a weight, None: nobody knows. `seed` is a number drawn from its name, the same in
     every process. `times_onsets`: somebody wants to know how soon its answers begin.
+    `replicas` are those that the configuration lists: none where `discovery` finds them, each of
+    which is to have `concurrency` requests at once.
     """
 
     name: str
@@ -81,11 +89,35 @@ class Variant:
     bits: float | None = None
     seed: int = 0
     times_onsets: bool = False
+    discovery: Discovery | None = None
+    ca_file: str | None = None
+    concurrency: int | None = None
 
     @property
     def engines(self) -> "Variant":
         """The variant whose replicas answer."""
         return self.of or self
+
+    @property
+    def may_have_several(self) -> bool:
+        """Whether another replica may go on where one has failed."""
+        return self.discovery is not None or len(self.replicas) > 1
+
+    def replica_at(self, endpoint: Endpoint) -> Replica:
+        """What discovery has found, as a replica. There has to be `discovery`."""
+        assert self.discovery is not None  # noqa: S101  # nobody else finds anything
+        scheme, path = self.discovery.scheme, self.discovery.path
+        origin = Origin(scheme, endpoint.host, endpoint.port, path, self.ca_file)
+        url = _url(origin)
+        return Replica(
+            key=f"{url}#{endpoint.name}",  # another pod at this address is another replica
+            name=endpoint.name,
+            url=url,
+            origin=origin,
+            concurrency=self.concurrency,
+            is_found=True,
+            standing=endpoint.standing,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,16 +279,16 @@ class _Compiler:
 
     def _variant(self, model: models.Model, given: models.Variant, path: str) -> Variant:
         replicas: list[Replica] = []
-        if self._needs_replicas and not given.replicas:
+        self._check_trust(given, path)
+        if self._needs_replicas and not given.replicas and given.discovery is None:
             self.problems.append(
                 f"{path}.replicas: nothing says where its engines are: list them, or let "
                 "`gateway up` start what `deploy` describes"
             )
         for number, replica in enumerate(given.replicas):
             where = f"{path}.replicas[{number}]"
-            origin = self._origin(replica.url, given.tls, where)
-            host = f"[{origin.host}]" if ":" in origin.host else origin.host
-            key = f"{origin.scheme}://{host}:{origin.port}{origin.base_path}"
+            origin = _origin(replica.url, _ca_file(given))
+            key = _url(origin)
             name = replica.name or f"r{number}"
             if any(key == other.key for other in replicas):
                 self.problems.append(f"{where}.url: this replica is there already")
@@ -291,19 +323,18 @@ class _Compiler:
             bits=given.bits or _bits(given),
             seed=seed_of(name),
             times_onsets=any(one.ttft_s for one in (model.choose, *self._choices)),
+            discovery=given.discovery,
+            ca_file=_ca_file(given),
+            concurrency=_at_once(given.concurrency),
         )
 
-    def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
-        parts = urlsplit(url)
-        if tls.ca_file is not None and not tls.ca_file.is_file():
-            self.problems.append(f"{path}: the tls.ca_file {tls.ca_file} cannot be read")
-        return Origin(
-            parts.scheme,
-            parts.hostname or "",
-            parts.port or _PORTS[parts.scheme],
-            parts.path.rstrip("/"),
-            None if tls.ca_file is None else str(tls.ca_file),
-        )
+    def _check_trust(self, given: models.Variant, path: str) -> None:
+        file = given.tls.ca_file
+        if file is None or file.is_file():
+            return
+        where = [f"{path}.replicas[{number}]" for number in range(len(given.replicas))]
+        for each in where or [f"{path}.tls"]:
+            self.problems.append(f"{each}: the tls.ca_file {file} cannot be read")
 
     def _claim(self, name: str, target: Target, path: str) -> None:
         owner = self._owners.setdefault(name, path)
@@ -445,6 +476,21 @@ def _bits(given: models.Variant) -> float | None:
     if bits is None and given.deploy is not None and given.deploy.quantization is not None:
         bits = bits_of(given.deploy.quantization)
     return bits
+
+
+def _ca_file(given: models.Variant) -> str | None:
+    return None if given.tls.ca_file is None else str(given.tls.ca_file)
+
+
+def _origin(url: str, ca_file: str | None) -> Origin:
+    parts = urlsplit(url)
+    port = parts.port or _PORTS[parts.scheme]
+    return Origin(parts.scheme, parts.hostname or "", port, parts.path.rstrip("/"), ca_file)
+
+
+def _url(origin: Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return f"{origin.scheme}://{host}:{origin.port}{origin.base_path}"
 
 
 def _at_once(given: Concurrency) -> int | None:

@@ -73,6 +73,10 @@ class Reason(StrEnum):
     RESTARTED = "engine_restarted"
     TRIAL_PASSED = "trial_passed"
     TRIAL_FAILED = "trial_failed"
+    NOT_READY = "endpoint_not_ready"
+    TERMINATING = "endpoint_terminating"
+    GONE = "endpoint_gone"
+    RETURNED = "endpoint_ready"
 
 
 class Sign(StrEnum):

@@ -5,7 +5,7 @@ one is at fault. A probe that fails says "unhealthy"; figures that cannot be rea
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import anyio
@@ -13,6 +13,7 @@ import httpx
 
 from gateway.clock import Clock
 from gateway.engines.adapter import EngineAdapter, Load, State
+from gateway.fleet.discovery.endpoint import Standing
 from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.state import FleetState, ReplicaState
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _CONCURRENT_PROBES = 32
+# whatever a probe would say, they get nothing any more
+_ENDING = (Standing.TERMINATING, Standing.GONE)
 # conditions that have several causes: the cause as well
 _MISCONFIGURED: Mapping[State, Reason] = MappingProxyType(
     {
@@ -68,8 +71,14 @@ class Prober:
 
     async def probe_all(self) -> None:
         """One round over the whole fleet; takes about `timeout_s` at worst for small fleets."""
+        await self.probe_each(
+            [state for state in self._fleet if state.replica.standing not in _ENDING]
+        )
+
+    async def probe_each(self, states: Iterable[ReplicaState]) -> None:
+        """These, now."""
         async with anyio.create_task_group() as group:
-            for state in list(self._fleet):
+            for state in states:
                 group.start_soon(self.probe, state)
 
     async def probe(self, state: ReplicaState) -> None:

@@ -5,7 +5,7 @@ every replica that stays.
 """
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from gateway.auth.keys import IssuedRing
 from gateway.engines.adapter import Load
 from gateway.errors import EngineOverloaded, GatewayError
 from gateway.fleet.catalog import Catalog, Replica, Variant, seed_of
+from gateway.fleet.discovery.endpoint import Standing
 from gateway.fleet.gradient import Signal
 from gateway.fleet.health import (
     Condition,
@@ -44,6 +45,18 @@ from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
 if TYPE_CHECKING:
     from gateway.fleet.promptness import Onset
 
+# of those that discovery knows better than probes
+_CONDITIONS: Final = {
+    Standing.NOT_READY: Condition.UNHEALTHY,
+    Standing.TERMINATING: Condition.DRAINING,
+    Standing.GONE: Condition.DRAINING,
+}
+_STANDINGS: Final = {
+    Standing.SERVING: Reason.RETURNED,
+    Standing.NOT_READY: Reason.NOT_READY,
+    Standing.TERMINATING: Reason.TERMINATING,
+    Standing.GONE: Reason.GONE,
+}
 # how much of what is usual the last answer makes up
 _NEWS: Final = 0.1
 _TOKEN_BYTES: Final = 4  # of a prompt's JSON, about, in most languages and for code
@@ -122,7 +135,8 @@ class ReplicaState:
         self.kv_cache_tokens: int | None = None
         self.tokens_counted: float | None = None
         self.is_load_known = False
-        self.health = Health()
+        # what discovery finds is asked before it gets requests
+        self.health = Health(Condition.LOADING) if replica.is_found else Health()
         self.record = Record()
         self.reason: Reason | None = None
         self.era = 0
@@ -139,7 +153,12 @@ class ReplicaState:
 
     @property
     def condition(self) -> Condition:
-        return self.health.condition
+        return _CONDITIONS.get(self.replica.standing) or self.health.condition
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it is to get requests, so far as discovery knows."""
+        return self.replica.standing is Standing.SERVING
 
     @property
     def load(self) -> float:
@@ -188,7 +207,9 @@ class ReplicaState:
         """Work out again whether this replica may be picked."""
         health = self.health
         self.awaits_trial = health.is_on_trial and self.trial is None
-        self.is_usable = health.is_usable or self.awaits_trial or self.serves_in_panic
+        self.is_usable = self.is_member and (
+            health.is_usable or self.awaits_trial or self.serves_in_panic
+        )
 
 
 class Lease:
@@ -286,17 +307,37 @@ class FleetState:
             for variant in model.variants:
                 if variant.of is not None:
                     continue  # it has no replicas of its own
-                states = tuple(
-                    self._adopted(before, variant, replica) for replica in variant.replicas
-                )
-                self._by_variant[variant.name] = states
-                for state in states:
-                    state.sendings.share(states[0].sendings.calls)
-                _start_level(states)
-                self._settle_use(states)
+                replicas = variant.replicas
+                if variant.discovery is not None:  # whoever is there stays until it says otherwise
+                    replicas = tuple(
+                        state.replica for (name, _), state in before.items() if name == variant.name
+                    )
+                self._serve(before, variant, replicas)
         self.catalog = catalog
         for name in known:
             self.on_room(name)
+
+    def found(self, variant: Variant, replicas: Iterable[Replica]) -> None:
+        """All replicas of a variant, as discovery knows them now."""
+        before = self._states
+        self._states = {key: one for key, one in before.items() if key[0] != variant.name}
+        self._serve(before, variant, replicas)
+        self.on_room(variant.name)
+
+    def _serve(
+        self,
+        before: dict[tuple[str, str], ReplicaState],
+        variant: Variant,
+        replicas: Iterable[Replica],
+    ) -> None:
+        states = [self._adopted(before, variant, replica) for replica in replicas]
+        for state in states:
+            state.sendings.share(states[0].sendings.calls)
+        # whoever is not to get requests is no sibling of those that are
+        members = tuple(state for state in states if state.is_member)
+        self._by_variant[variant.name] = members
+        _start_level(members)
+        self._settle_use(members)
 
     def serve_issued(self, issued: IssuedRing) -> None:
         """Keys made at run time have changed."""
@@ -384,7 +425,7 @@ class FleetState:
             state.target.refused(state.in_flight, now_s)
             state.most = state.target.most
         sign = sign_of(failure)
-        if sign is None or lease.era != state.era:
+        if sign is None or lease.era != state.era or not state.is_member:
             return
         state.record.add_failure(sign)
         if state.health.ejection is None:
@@ -404,7 +445,8 @@ class FleetState:
 
     def due(self, now_s: float) -> list[ReplicaState]:
         """The ejected replicas that look well and whose time is over: to be tried out."""
-        return [state for state in self._states.values() if is_due(state.health, now_s)]
+        states = self._states.values()
+        return [state for state in states if state.is_member and is_due(state.health, now_s)]
 
     def tested(self, state: ReplicaState, sign: Sign | None, now_s: float) -> None:
         """We have tried out one that was due: None means that nothing speaks against it."""
@@ -451,7 +493,7 @@ class FleetState:
             _start_level(siblings)
         self._settle_use(siblings)
         self.on_room(state.variant.name)
-        if health.condition is before.condition and not is_news:
+        if not state.is_member or (health.condition is before.condition and not is_news):
             return False
         state.reason = reason
         self._tell(state)
@@ -470,10 +512,21 @@ class FleetState:
         state = before.get(key)
         if state is None:
             state = ReplicaState(variant, replica, self.processes)
+            if not state.is_member:
+                self._stand(state, state.replica.standing)
         else:
+            was = state.replica.standing
             state.adopt(variant, replica, self.processes)
+            if replica.standing is not was:
+                self._stand(state, replica.standing)
         self._states[key] = state
         return state
+
+    def _stand(self, state: ReplicaState, standing: Standing) -> None:
+        """Discovery has changed its mind about a replica."""
+        state.settle_use()
+        state.reason = _STANDINGS[standing]
+        self._tell(state)
 
 
 def _start_level(states: Sequence[ReplicaState]) -> None:

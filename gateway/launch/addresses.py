@@ -58,7 +58,7 @@ def with_known_addresses(document: Document, known: Document) -> Document:
 
     def fill(path: str, model: Model, variant: Variant) -> Variant:
         was = started.get((model.name, variant.quantization))
-        if variant.deploy is None or variant.replicas:
+        if variant.deploy is None or variant.replicas or variant.discovery is not None:
             return variant
         if was is None or (was.deploy, was.engine, was.served_model) != (
             variant.deploy,
@@ -114,7 +114,7 @@ class _Addresser:
 
     def _variant(self, path: str, model: Model, variant: Variant) -> Variant:
         deploy = variant.deploy
-        if deploy is None:
+        if deploy is None or variant.discovery is not None:
             return variant
         if deploy.nodes > 1:
             self._problems.append(f"{path}.deploy.nodes: {deploy.nodes} nodes are not one machine")

@@ -309,6 +309,6 @@ def _after_commit(failure: GatewayError) -> GatewayError:
 def _kept(ask: Ask, adapter: EngineAdapter, state: ReplicaState) -> Kept | None:
     """Where an answer can be resumed, what will be kept of it."""
     variant = state.variant
-    if not ask.stream or not variant.resume or len(variant.replicas) < 2:
+    if not ask.stream or not variant.resume or not variant.may_have_several:
         return None
     return adapter.keep(ask) if adapter.hindrance(ask) is None else None

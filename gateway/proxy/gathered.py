@@ -35,7 +35,7 @@ def is_gathered(ask: Ask, adapter: EngineAdapter, variant: Variant) -> bool:
 
     A call that may be hedged is not: a second replica stands beside it already.
     """
-    if ask.stream or variant.resume is not True or len(variant.replicas) < 2:
+    if ask.stream or variant.resume is not True or not variant.may_have_several:
         return False
     if ask.max_tokens is not None and ask.max_tokens <= SOON_SAID_TOKENS:
         return False

@@ -8,15 +8,17 @@ replacement takes over the slot and counts on. So a sum over all slots never goe
 Levels, which go up and down, are told once a second with the time; those of a worker that has
 been silent for a few seconds do not count.
 
-A slot: its used bytes (uint64), the time of its levels (double), then its cells: bytes of key and
-number of values (uint32 each), key (name and label values in JSON, padded to 8 bytes), values
-(doubles). The used bytes are written last, so that a reader meets whole cells only.
+A slot: its used bytes (uint64), the time of its levels (double), how often a cell was dropped or
+taken again (uint64), then its cells: bytes of key and number of values (uint32 each), key (name
+and label values in JSON, filled up with spaces), values (doubles). The used bytes are written
+last, so that a reader meets whole cells only. A dropped cell has the highest bit of its number of
+values set; the next one that fits takes its place, and takes that bit away when all else is there.
 """
 
 import logging
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -30,9 +32,11 @@ Readings = Iterable[tuple[Labels, float]]
 SLOT_BYTES = 4 * 1024 * 1024
 LEVELS_EVERY_S = 1.0
 _LEVELS_HOLD_S = 3.5
-_HEAD = struct.Struct("=Qd")
+_HEAD = struct.Struct("=QdQ")
 _CELL = struct.Struct("=II")
 _WORD_BYTES = 8
+_KEY_BYTES = 16  # keys are filled up to a multiple of it, so that one fits in another's place
+_DROPPED = 1 << 31
 
 
 class Values(Protocol):
@@ -50,6 +54,14 @@ class Cells(Protocol):
 
     def cell(self, name: str, labels: Labels, size: int) -> Values:
         """The numbers of a metric for these label values: always the same ones."""
+        ...
+
+    def own(self, name: str, size: int) -> Collection[Labels]:
+        """The label values for which this process has cells."""
+        ...
+
+    def drop(self, name: str, labels: Labels, size: int) -> None:
+        """Forget this process' cell. Whoever holds it must not write to it any more."""
         ...
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
@@ -74,6 +86,13 @@ class OwnCells:
 
     def cell(self, name: str, labels: Labels, size: int) -> Values:
         return self._cells.setdefault((name, size), {}).setdefault(labels, [0.0] * size)
+
+    def own(self, name: str, size: int) -> Collection[Labels]:
+        return self._cells.get((name, size), {}).keys() | self._levels.get(name, {}).keys()
+
+    def drop(self, name: str, labels: Labels, size: int) -> None:
+        self._cells.get((name, size), {}).pop(labels, None)
+        self._levels.get(name, {}).pop(labels, None)
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         return self._cells.get((name, size), {})
@@ -110,15 +129,22 @@ class SharedCells:
         self._is_full = False
 
     def cell(self, name: str, labels: Labels, size: int) -> Values:
-        known = self._own.cells(name, size).get(labels)
+        known = self._own.cell(name, labels, size)
+        if known is None and self._own.append(name, labels, size):
+            known = self._own.cell(name, labels, size)
         if known is not None:
             return known
-        if self._own.append(name, labels, size):
-            return self._own.cells(name, size)[labels]
         if not self._is_full:
             self._is_full = True
             log.error(F.METRICS_FULL)
         return self._homeless.cell(name, labels, size)
+
+    def own(self, name: str, size: int) -> Collection[Labels]:
+        return self._own.cells(name, size).keys() | self._homeless.own(name, size)
+
+    def drop(self, name: str, labels: Labels, size: int) -> None:
+        self._own.drop(name, labels, size)
+        self._homeless.drop(name, labels, size)
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         sums: dict[Labels, list[float]] = {}
@@ -139,7 +165,7 @@ class SharedCells:
             self.cell(name, labels, 1)[0] = value
             absent.discard(labels)
         for labels in absent:
-            self._own.cells(name, 1)[labels][0] = 0.0
+            self.cell(name, labels, 1)[0] = 0.0
         self._own.levels_s = self._now_s()
 
     def levels(self, name: str) -> Mapping[Labels, float]:
@@ -159,8 +185,12 @@ class _Slot:
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._doubles: memoryview[float] = memory.cast("d")
-        self._read_bytes = _HEAD.size
-        self._cells: dict[tuple[str, int], dict[Labels, Values]] = {}
+        self._words: memoryview[int] = memory.cast("Q")
+        self._generation = -1
+        self._read_bytes = 0
+        self._cells: dict[tuple[str, int], dict[Labels, _Cell]] = {}
+        # by number of values: where a cell was dropped, and how long its key may be
+        self._free: dict[int, dict[int, int]] = {}
 
     @property
     def levels_s(self) -> float:
@@ -173,36 +203,87 @@ class _Slot:
 
     def cells(self, name: str, size: int) -> Mapping[Labels, Values]:
         self._read()
-        return self._cells.get((name, size), {})
+        return {labels: cell.values for labels, cell in self._cells.get((name, size), {}).items()}
+
+    def cell(self, name: str, labels: Labels, size: int) -> Values | None:
+        self._read()
+        cell = self._cells.get((name, size), {}).get(labels)
+        return None if cell is None else cell.values
 
     def append(self, name: str, labels: Labels, size: int) -> bool:
-        """Put a cell of zeros at the end. False: there is no room for it."""
+        """Put a cell of zeros where one was dropped, or at the end. False: there is no room."""
         self._read()
-        start = self._read_bytes
         key = msgspec.json.encode((name, labels))
-        values_at = _padded(start + _CELL.size + len(key))
-        end = values_at + size * _WORD_BYTES
+        key = key.ljust(_padded(len(key), _KEY_BYTES))
+        free = self._free.get(size, {})
+        start = next((at for at, room in free.items() if room >= len(key)), None)
+        if start is not None:
+            room = free.pop(start)
+            self._write(start, key.ljust(room), size)
+            self._words[2] = self._generation = self._generation + 1
+            return True
+        start = self._read_bytes
+        end = _values_at(start, len(key)) + size * _WORD_BYTES
         if end > len(self._memory):
             return False
-        _CELL.pack_into(self._memory, start, len(key), size)
-        self._memory[start + _CELL.size : start + _CELL.size + len(key)] = key
-        self._memory[values_at:end] = bytes(end - values_at)
-        self._memory.cast("Q")[0] = end
+        self._write(start, key, size)
+        self._words[0] = end
         return True
+
+    def drop(self, name: str, labels: Labels, size: int) -> None:
+        """Give up a cell's place, if there is one."""
+        self._read()
+        cell = self._cells.get((name, size), {}).pop(labels, None)
+        if cell is None:
+            return
+        key_bytes, _ = _CELL.unpack_from(self._memory, cell.start)
+        _CELL.pack_into(self._memory, cell.start, key_bytes, size | _DROPPED)
+        self._free.setdefault(size, {})[cell.start] = key_bytes
+        self._words[2] = self._generation = self._generation + 1
+
+    def _write(self, start: int, key: bytes, size: int) -> None:
+        key_at, values_at = start + _CELL.size, _values_at(start, len(key))
+        end = values_at + size * _WORD_BYTES
+        self._memory[key_at : key_at + len(key)] = key
+        self._memory[values_at:end] = bytes(end - values_at)
+        _CELL.pack_into(self._memory, start, len(key), size)
+        name, labels = msgspec.json.decode(key, type=tuple[str, Labels])
+        self._keep(name, labels, size, start, len(key))
+        self._read_bytes = max(self._read_bytes, end)
 
     def _read(self) -> None:
         """Take in the cells that were appended since."""
-        used = self._memory.cast("Q")[0]
+        if self._words[2] != self._generation:
+            # what was read may have another cell in its place
+            self._generation, self._read_bytes = self._words[2], _HEAD.size
+            self._cells, self._free = {}, {}
+        used = self._words[0]
         while self._read_bytes < used:
             start = self._read_bytes
             key_bytes, size = _CELL.unpack_from(self._memory, start)
+            is_dropped, size = size & _DROPPED, size & ~_DROPPED
+            self._read_bytes = _values_at(start, key_bytes) + size * _WORD_BYTES
+            if is_dropped:
+                self._free.setdefault(size, {})[start] = key_bytes
+                continue
             key = self._memory[start + _CELL.size : start + _CELL.size + key_bytes]
             name, labels = msgspec.json.decode(key, type=tuple[str, Labels])
-            values_at = _padded(start + _CELL.size + key_bytes)
-            self._read_bytes = values_at + size * _WORD_BYTES
-            first = values_at // _WORD_BYTES
-            self._cells.setdefault((name, size), {})[labels] = self._doubles[first : first + size]
+            self._keep(name, labels, size, start, key_bytes)
+
+    def _keep(self, name: str, labels: Labels, size: int, start: int, key_bytes: int) -> None:
+        first = _values_at(start, key_bytes) // _WORD_BYTES
+        cell = _Cell(start, self._doubles[first : first + size])
+        self._cells.setdefault((name, size), {})[labels] = cell
 
 
-def _padded(size_bytes: int) -> int:
-    return -(-size_bytes // _WORD_BYTES) * _WORD_BYTES
+class _Cell(NamedTuple):
+    start: int
+    values: Values
+
+
+def _values_at(start: int, key_bytes: int) -> int:
+    return _padded(start + _CELL.size + key_bytes)
+
+
+def _padded(size_bytes: int, to_bytes: int = _WORD_BYTES) -> int:
+    return -(-size_bytes // to_bytes) * to_bytes

@@ -6,7 +6,7 @@ workers, where the cells are shared. One event loop records, so nothing is locke
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client.core import (
@@ -93,6 +93,10 @@ class Family(Generic[Cell]):
             cell = self._cells[values] = self._new_cell(values)
         return cell
 
+    def forget(self, values: Labels) -> None:
+        """Its cell is another one from now on."""
+        self._cells.pop(values, None)
+
 
 class _Gauge(NamedTuple):
     name: str
@@ -164,6 +168,37 @@ class Instruments:
     def level_sums(self, name: str) -> dict[Labels, float]:
         """A level as it is now, over all workers; zeros are left out."""
         return dict(self._cells.levels(name))
+
+    def known(self, first: Labels) -> set[Labels]:
+        """What this process has cells for: the values of these labels, where they come first."""
+        return {
+            labels[: len(first)]
+            for name, size, _ in self._labelled(first)
+            for labels in self._cells.own(name, size)
+        }
+
+    def forget(self, first: Labels, gone: Collection[Labels]) -> None:
+        """Drop this process' cells for these values of the labels that come first."""
+        for name, size, family in self._labelled(first):
+            for labels in [*self._cells.own(name, size)]:
+                if labels[: len(first)] in gone:
+                    if family is not None:
+                        family.forget(labels)
+                    self._cells.drop(name, labels, size)
+
+    def _labelled(
+        self, first: Labels
+    ) -> Iterator[tuple[str, int, Family[Count] | Family[Distribution] | None]]:
+        """Whatever has these labels first: name, size of its cells, and who hands them out."""
+        for family in self._counters:
+            if family.labels[: len(first)] == first:
+                yield family.name, 1, family
+        for spread in self._distributions:
+            if spread.labels[: len(first)] == first:
+                yield spread.name, len(spread.bounds) + 2, spread
+        for level in self._levels:
+            if tuple(level.labels[: len(first)]) == first:
+                yield level.name, 1, None
 
     def collect(self) -> Iterator[Metric]:
         for counter in self._counters:

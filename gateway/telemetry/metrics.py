@@ -5,7 +5,7 @@ Names of the GenAI semantic conventions where they cover the thing, `gateway_` e
 Source: OpenTelemetry semantic conventions for generative AI, metrics (bucket bounds included).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -227,6 +227,11 @@ class Metrics:
             "gateway_limit_settlements_dropped",
             "Settlements given up because too many were waiting for Redis; their tokens stay held.",
         )
+        self.discovery_failures = new.counter(
+            "gateway_discovery_failures",
+            "Look-ups of a variant's replicas that failed; those found last went on serving.",
+            ("model", "variant"),
+        )
         self.spans = new.counter(
             "gateway_trace_spans",
             "Spans that were kept: the collector took them (`sent`) or not (`failed`), or too many "
@@ -267,6 +272,18 @@ class Metrics:
                 self.requests.cell(*route, outcome), self.duration.cell(*route, outcome)
             )
         return cells
+
+    def routes(self) -> set[Labels]:
+        """The replicas that anything was counted for by this process: model, variant, replica."""
+        return {route for route in self._instruments.known(ROUTE) if all(route)}
+
+    def forget(self, routes: Collection[Labels]) -> None:
+        """Give up what was counted for replicas that are no more."""
+        self._instruments.forget(ROUTE, routes)
+        for route in [one for one in self._routes if one in routes]:
+            del self._routes[route]
+        for ended in [one for one in self._outcomes if one[0] in routes]:
+            del self._outcomes[ended]
 
     def estimates(self, model: str) -> EstimateCells:
         """The cells of one model's estimates."""

@@ -3,7 +3,7 @@
 {{- $root := . -}}
 {{- $problems := list -}}
 {{- range $at, $model := .Values.models -}}
-{{- range $key := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" -}}
+{{- range $key := list "engine" "url" "replicas" "discovery" "quantization" "served_model" "api_key" "tls" "deploy" "wake" -}}
 {{- if and $model.variants (hasKey $model $key) -}}
 {{- $problems = append $problems (printf "models[%d].%s: belongs to each of the variants, once they are given" $at $key) -}}
 {{- end -}}
@@ -36,8 +36,12 @@
 {{- end -}}
 {{- range $number, $variant := $model.variants -}}
 {{- $path := ternary (printf "models[%d].variants[%d]" $at $number) (printf "models[%d]" $at) (hasKey (index $root.Values.models $at) "variants") -}}
-{{- if not (or $variant.replicas (hasKey $variant "deploy")) -}}
-{{- $problems = append $problems (printf "%s: give url, replicas or deploy" $path) -}}
+{{- if not (or $variant.replicas $variant.discovery (hasKey $variant "deploy")) -}}
+{{- $problems = append $problems (printf "%s: give url, replicas, discovery or deploy" $path) -}}
+{{- end -}}
+{{- $asked := ($variant.discovery | default dict).kubernetes | default dict -}}
+{{- if and $asked (not $asked.api_server) (not $root.Values.rbac.endpointSlices) -}}
+{{- $problems = append $problems (printf "%s.discovery.kubernetes: needs rbac.endpointSlices: true" $path) -}}
 {{- end -}}
 {{- if include "sluicegate.isStarted" $variant -}}
 {{- range $problem := (include "sluicegate.checkDeploy" (dict "variant" $variant) | fromJson).problems -}}

@@ -5,7 +5,7 @@
 
 {{- /* The models as {models: […]}, each with `variants`: the short form of a model is one variant. */ -}}
 {{- define "sluicegate.written" -}}
-{{- $short := list "engine" "url" "replicas" "quantization" "served_model" "api_key" "tls" "deploy" "wake" "bits" "concurrency" -}}
+{{- $short := list "engine" "url" "replicas" "discovery" "quantization" "served_model" "api_key" "tls" "deploy" "wake" "bits" "concurrency" -}}
 {{- $models := list -}}
 {{- range $model := .Values.models -}}
 {{- $variants := $model.variants -}}
@@ -34,9 +34,9 @@
 {{- if eq ((.wake | default dict).method | default "wait") "vllm-sleep" -}}yes{{- end -}}
 {{- end -}}
 
-{{- /* Not empty when the chart starts a variant's engines; where they have addresses, others do. */ -}}
+{{- /* Not empty when the chart starts a variant's engines; where it is said where they are, others do. */ -}}
 {{- define "sluicegate.isStarted" -}}
-{{- if and (hasKey . "deploy") (not .replicas) -}}yes{{- end -}}
+{{- if and (hasKey . "deploy") (not .replicas) (not .discovery) -}}yes{{- end -}}
 {{- end -}}
 
 {{- /* The models as the gateway reads them: engines that the chart starts have their addresses. */ -}}
@@ -48,7 +48,7 @@
 {{- range $variant := $model.variants -}}
 {{- if include "sluicegate.isStarted" $variant -}}
 {{- $engine := include "sluicegate.engine" (dict "root" $root "model" $model "variant" $variant) | fromJson -}}
-{{- $variant = set $variant "replicas" (include "sluicegate.addresses" $engine | fromJson).replicas -}}
+{{- $variant = merge (include "sluicegate.addresses" (dict "root" $root "engine" $engine) | fromJson) $variant -}}
 {{- if and (include "sluicegate.toZero" $variant.deploy.autoscaling) (not $variant.wake) -}}
 {{- $variant = set $variant "wake" dict -}}
 {{- end -}}
@@ -119,15 +119,21 @@
 {{- end -}}
 
 {{- /*
-Where the gateway finds an engine's replicas: the stable names of its pods, as many as there
-may be. Short names, which the first entry of a pod's search list completes.
+Where the gateway finds an engine's replicas: dict "root", "engine". By EndpointSlices, where it may
+read them: the pods that there are. Else the stable names of as many as there may be: short names,
+which the first entry of a pod's search list completes. Where several pods make one replica, only
+the first of them answers, and slices do not tell it from the others.
 */ -}}
 {{- define "sluicegate.addresses" -}}
-{{- $engine := . -}}
+{{- $engine := .engine -}}
+{{- if and .root.Values.rbac.endpointSlices (eq (int $engine.nodes) 1) -}}
+{{- dict "discovery" (dict "kubernetes" (dict "service" $engine.name "port" "http")) | toJson -}}
+{{- else -}}
 {{- $replicas := list -}}
-{{- range $number := until (int .most) -}}
+{{- range $number := until (int $engine.most) -}}
 {{- $pod := printf "%s-%d" $engine.name $number -}}
 {{- $replicas = append $replicas (dict "name" $pod "url" (printf "http://%s.%s:%d" $pod $engine.name (int64 $engine.port))) -}}
 {{- end -}}
 {{- dict "replicas" $replicas | toJson -}}
+{{- end -}}
 {{- end -}}

@@ -241,7 +241,10 @@ class MemoryPlan(Values):
 class Rbac(Values):
     """What the gateway may ask the Kubernetes API. Nothing, unless said."""
 
-    endpoint_slices: bool = Field(description="Read EndpointSlices of its namespace.")
+    endpoint_slices: bool = Field(
+        description="Read EndpointSlices of its namespace: engines are found by them, instead of "
+        "by the names of their pods."
+    )
 
 
 class ServiceAccount(Values):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gateway.config.load import read_document
+from gateway.config.models import Variant
 from gateway.config.unread import without_secrets
 from gateway.fleet.catalog import compile_catalog
 from gateway.routing import POLICIES
@@ -86,6 +87,26 @@ def test_replicas_are_the_stable_names_of_pods_that_listen_there(values: Path) -
                 (port,) = container["ports"]
                 assert port["containerPort"] == address.port
     assert seen == workloads.keys()
+
+
+def _service(variant: Variant) -> str:
+    assert variant.discovery is not None
+    assert variant.discovery.kubernetes is not None
+    return variant.discovery.kubernetes.service or ""
+
+
+def test_engines_are_found_by_endpoint_slices_where_the_gateway_may_read_them() -> None:
+    model = {"name": "m", "engine": "vllm", "deploy": {"gpu": "L40S", "replicas": 2}}
+    found = rendered_values({"rbac": {"endpointSlices": True}, "models": [model]})
+    (workload,) = _workloads(found)
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(found, "Service")}
+    ((variant,),) = (one.variants for one in read_document(gateway_yaml(found)).models)
+    assert variant.replicas == ()
+    assert _service(variant) == workload["metadata"]["name"]
+    (port,) = services[_service(variant)]["ports"]
+    assert variant.discovery is not None
+    assert variant.discovery.kubernetes is not None
+    assert port["name"] == variant.discovery.kubernetes.port
 
 
 @ALL

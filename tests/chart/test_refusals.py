@@ -46,7 +46,11 @@ def test_what_the_schema_sees(values: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ("models: [{name: m, engine: vllm}]", "models[0]: give url, replicas or deploy"),
+        ("models: [{name: m, engine: vllm}]", "models[0]: give url, replicas, discovery or deploy"),
+        (
+            "models: [{name: m, engine: vllm, discovery: {kubernetes: {service: a}}}]",
+            "models[0].discovery.kubernetes: needs rbac.endpointSlices: true",
+        ),
         ("models: [{name: m}]", "models[0].engine: required, or variants that have one"),
         (
             "models: [{name: m, engine: vllm, variants: [{engine: vllm, deploy: {gpu: L4}}]}]",

@@ -389,6 +389,21 @@ GATEWAY = Dashboard(
                     ],
                 ),
                 Panel(
+                    "Discovered endpoints",
+                    "short",
+                    [("gateway_discovery_endpoints", "{{instance}} {{variant}} {{standing}}")],
+                ),
+                Panel(
+                    "Age of what was discovered",
+                    "s",
+                    [("gateway_discovery_age_seconds", "{{instance}} {{variant}}")],
+                ),
+                Panel(
+                    "Failed look-ups",
+                    "reqps",
+                    [_sum("gateway_discovery_failures_total", "", "variant")],
+                ),
+                Panel(
                     "Configuration",
                     "short",
                     [

@@ -63,6 +63,8 @@ EVENTS: dict[str, str] = {
     "config_reloaded": "A changed configuration file serves now.",
     "config_refused": "A changed configuration file is wrong: the old one goes on serving.",
     "replica_state": "A replica's condition has changed; `reason` says why.",
+    "discovery_state": "Replicas can(not) be looked up; `reason` says why not. See "
+    "[discovery](discovery.md).",
     "no_keys_configured": "The file has no `keys`: whoever reaches the gateway may call.",
     "limit_store_state": "Redis is away, and `on_store_failure` holds; or it is back (`ok`).",
     "settlements_lost": "Shut down while Redis was away: so many settlements are not in it.",
@@ -127,7 +129,11 @@ FIELDS: dict[str, str] = {
 CONDITIONS: dict[Condition, tuple[str, str]] = {
     Condition.UNKNOWN: ("Not probed yet.", "yes"),
     Condition.READY: ("Probes pass.", "yes"),
-    Condition.LOADING: ("The engine says that it loads its model (llama.cpp).", "no"),
+    Condition.LOADING: (
+        "The engine says that it loads its model (llama.cpp), or it was discovered and has not "
+        "passed a probe yet.",
+        "no",
+    ),
     Condition.ASLEEP: ("vLLM says that it sleeps: no fault, it may be woken.", "no"),
     Condition.AWAY: (
         "Nobody listens there, which is no fault of a variant that [may wake](scale-to-zero.md).",
@@ -137,8 +143,14 @@ CONDITIONS: dict[Condition, tuple[str, str]] = {
         "It does not serve the model, or refuses the key: correct `served_model` or `api_key`.",
         "no",
     ),
-    Condition.UNHEALTHY: ("Two probes in a row have failed.", "no"),
-    Condition.DRAINING: ("The engine has said that it shuts down.", "no"),
+    Condition.UNHEALTHY: (
+        "Two probes in a row have failed, or Kubernetes says that it is not ready.",
+        "no",
+    ),
+    Condition.DRAINING: (
+        "The engine has said that it shuts down, or discovery that it ends.",
+        "no",
+    ),
     Condition.EJECTED: ("Probes pass, but requests fail.", "no, except in a panic"),
     Condition.TRIAL: (
         "The ejection is over, and our own request was answered.",
@@ -164,4 +176,8 @@ REASONS: dict[Reason, str] = {
     Reason.RESTARTED: "The engine was away and is back: it is tried before its time.",
     Reason.TRIAL_PASSED: "A trial has succeeded.",
     Reason.TRIAL_FAILED: "A trial, ours or a client's, has failed: out again, for longer.",
+    Reason.NOT_READY: "Discovery says that it is not ready.",
+    Reason.TERMINATING: "Discovery says that it ends; what runs there goes on.",
+    Reason.GONE: "Discovery does not find it any more; what runs there goes on.",
+    Reason.RETURNED: "Discovery says that it is ready (again).",
 }

@@ -70,6 +70,7 @@ class PoolUpstream:
         place = self._places.get(origin)
         if place is None:
             place = self._places[origin] = _Place(self, origin)
+            self._sweep_later(asyncio.get_running_loop(), self._expiry_s)
         message = place.message(request)
         connection = place.take_idle()
         if connection is not None:
@@ -109,16 +110,21 @@ class PoolUpstream:
         loop = connection.loop
         connection.idle_since_s = loop.time()
         place.idle.append(connection)
+        self._sweep_later(loop, self._expiry_s)
+
+    def _sweep_later(self, loop: asyncio.AbstractEventLoop, after_s: float) -> None:
         if self._sweep is None:
-            self._sweep = loop.call_later(self._expiry_s, self._drop_expired, loop)
+            self._sweep = loop.call_later(after_s, self._drop_expired, loop)
 
     def _drop_expired(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweep = None
         oldest_s = loop.time() - self._expiry_s
         for place in self._places.values():
             place.drop_idle_since(oldest_s)
-        if any(place.idle for place in self._places.values()):
-            self._sweep = loop.call_later(self._expiry_s / 2, self._drop_expired, loop)
+        # engines come and go under new addresses: a place that nobody uses is forgotten
+        self._places = {origin: place for origin, place in self._places.items() if place.is_used}
+        if self._places:
+            self._sweep_later(loop, self._expiry_s / 2)
 
 
 class _Place:
@@ -131,6 +137,11 @@ class _Place:
         self._open = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._prefixes: dict[tuple[str, str, Headers], bytes] = {}
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has connections, or somebody waits for one."""
+        return self._open > 0 or bool(self._waiting)
 
     def message(self, request: UpstreamRequest) -> bytes:
         """The request as bytes."""

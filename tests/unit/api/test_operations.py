@@ -1,4 +1,5 @@
 import pytest
+from fastapi import APIRouter
 from pydantic import SecretStr
 
 from gateway.api.operations import fleet_router, operations_router
@@ -9,6 +10,7 @@ from gateway.limits.memory_store import MemoryStore
 from gateway.telemetry.metrics import Metrics
 from tests.support.asked_app import ask
 from tests.support.configs import a_catalog
+from tests.support.discoveries import a_discovered, discoveries
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import a_queues
 
@@ -21,8 +23,13 @@ def a_fleet() -> FleetState:
     return FleetState(a_catalog())
 
 
+def an_operations_router(readiness: Readiness, metrics: Metrics | None = None) -> APIRouter:
+    fleet = a_fleet()
+    return operations_router(readiness, fleet, a_store(), metrics or Metrics(), discoveries(fleet))
+
+
 async def test_health_is_a_200_whatever_happens() -> None:
-    router = operations_router(Readiness(is_draining=True), a_fleet(), a_store(), Metrics())
+    router = an_operations_router(Readiness(is_draining=True))
     answer = await ask(router, path="/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
@@ -31,7 +38,7 @@ async def test_health_is_a_200_whatever_happens() -> None:
     ("readiness", "status"), [(Readiness(), 503), (Readiness(is_started=True), 200)]
 )
 async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int) -> None:
-    router = operations_router(readiness, a_fleet(), a_store(), Metrics())
+    router = an_operations_router(readiness)
     answer = await ask(router, path="/ready")
     assert answer.status_code == status
     assert answer.json()["ready"] is (status == 200)
@@ -40,7 +47,7 @@ async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int)
 
 async def test_metrics_are_in_prometheus_words() -> None:
     metrics = Metrics()
-    router = operations_router(Readiness(), a_fleet(), a_store(), metrics)
+    router = an_operations_router(Readiness(), metrics)
     answer = await ask(router, path="/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert answer.content == metrics.render()
@@ -65,13 +72,18 @@ async def test_the_fleet_is_shown_for_the_admin_key_alone(
 ) -> None:
     fleet = a_fleet()
     router = fleet_router(
-        fleet, a_queues(fleet), FakeClock(), None if key is None else SecretStr(key)
+        fleet,
+        a_queues(fleet),
+        discoveries(fleet),
+        FakeClock(),
+        None if key is None else SecretStr(key),
     )
     answer = await ask(router, path="/admin/fleet", key=given)
     assert answer.status_code == status
     if status == 200:
         (replica,) = answer.json()["replicas"]
         (queue,) = answer.json()["queues"]
+        assert queue.pop("away") is False
         assert queue == {"model": "m", "variant": "m", "waiting": 0, "max_waiting": 1000}
         assert (replica["concurrency_target"], replica["concurrency_basis"]) == (64, "adaptive")
         assert (replica["model"], replica["engine"], replica["in_flight"]) == ("m", "vllm", 0)
@@ -87,7 +99,7 @@ async def test_an_ejected_replica_is_shown_with_its_reason_and_until_when() -> N
     (state,) = fleet
     fleet.observed(Lease(state), None, clock.now_s())
     fleet.observed(Lease(state), EngineDraining("x"), clock.now_s())
-    router = fleet_router(fleet, a_queues(fleet), clock, SecretStr("k"))
+    router = fleet_router(fleet, a_queues(fleet), discoveries(fleet), clock, SecretStr("k"))
     (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]
     assert (shown["condition"], shown["reason"]) == ("draining", "engine_draining")
     assert shown["usable"] is shown["metrics_readable"] is False
@@ -100,3 +112,23 @@ async def test_an_ejected_replica_is_shown_with_its_reason_and_until_when() -> N
     (shown,) = (await ask(router, path="/admin/fleet", key="k")).json()["replicas"]
     assert (shown["ejected_until"], shown["consecutive_failures"]) == (None, 1)
     assert (shown["success_rate"], shown["usable"]) == (0.5, True)
+
+
+async def test_what_is_discovered_is_shown() -> None:
+    fleet = FleetState(a_catalog(a_discovered()))
+    router = fleet_router(
+        fleet, a_queues(fleet), discoveries(fleet), FakeClock(), SecretStr("admin")
+    )
+    answer = await ask(router, path="/admin/fleet", key="admin")
+    assert answer.json()["discovery"] == [
+        {
+            "model": "m",
+            "variant": "m",
+            "by": "dns",
+            "looks_up": "dns vllm.test:8000",
+            "state": "waiting",
+            "reason": None,
+            "updated": None,
+            "endpoints": {},
+        }
+    ]

@@ -4,6 +4,7 @@ from gateway.fleet.health import Condition
 from gateway.fleet.state import FleetState
 from gateway.limits.memory_store import MemoryStore
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.discoveries import a_discovered, discoveries
 from tests.support.fake_clock import FakeClock
 
 
@@ -23,7 +24,8 @@ def test_draining_is_the_reason_however_far_the_start_was() -> None:
 
 def test_a_refused_file_is_told_and_is_no_reason() -> None:
     readiness = Readiness(is_started=True, config_problems=("models: required",))
-    detail = readiness.detail(FleetState(a_catalog()), MemoryStore(FakeClock()))
+    fleet = FleetState(a_catalog())
+    detail = readiness.detail(fleet, MemoryStore(FakeClock()), discoveries(fleet))
     assert detail["ready"] is True
     assert detail["config_problems"] == ["models: required"]
     assert detail["limits"] == {"store": "memory", "state": "ok"}
@@ -36,7 +38,7 @@ def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
     states = {state.variant.name: state for state in fleet}
     for name in ("big:fp8", "small"):
         fleet.probed(states[name], Condition.LOADING, Load(), 0.0)
-    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
+    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()), discoveries(fleet))
     assert detail["models"] == {"big": "ready", "small": "no replica"}
     assert detail["ready"] is True
 
@@ -45,5 +47,22 @@ def test_a_model_whose_engines_may_be_away_is_not_without_replicas() -> None:
     fleet = FleetState(a_catalog(a_model("m", wake={})))
     (state,) = fleet
     fleet.probed(state, Condition.AWAY, Load(), 0.0)
-    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()))
+    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()), discoveries(fleet))
     assert detail["models"] == {"m": "away, a call wakes it"}
+
+
+def test_a_discovery_is_told_and_is_no_reason() -> None:
+    fleet = FleetState(a_catalog(a_discovered()))
+    detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()), discoveries(fleet))
+    assert detail["ready"] is True
+    assert detail["models"] == {"m": "no replica"}
+    assert detail["discovery"] == [
+        {
+            "variant": "m",
+            "by": "dns",
+            "state": "waiting",
+            "reason": None,
+            "age_s": None,
+            "endpoints": {},
+        }
+    ]

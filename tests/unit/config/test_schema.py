@@ -35,12 +35,16 @@ def test_the_short_form_has_its_keys_in_place_of_variants(defs: dict[str, Any]) 
 def test_the_short_form_has_a_url_or_replicas_or_leaves_both_to_what_deploys_it(
     defs: dict[str, Any],
 ) -> None:
-    addressed = [{"required": ["url"]}, {"required": ["replicas"]}]
+    addressed = [{"required": [way]} for way in ("url", "replicas", "discovery")]
     assert defs["ShortModel"]["oneOf"] == [
         *addressed,
         {"required": ["deploy"], "not": {"anyOf": addressed}},
     ]
-    assert defs["Variant"]["anyOf"] == [{"required": ["replicas"]}, {"required": ["deploy"]}]
+    found = addressed[1:]
+    assert defs["Variant"]["oneOf"] == [
+        *found,
+        {"required": ["deploy"], "not": {"anyOf": found}},
+    ]
 
 
 def test_every_reference_leads_somewhere(defs: dict[str, Any]) -> None:

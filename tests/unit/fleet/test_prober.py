@@ -14,12 +14,14 @@ from typing_extensions import override
 from gateway.engines import ENGINES
 from gateway.engines.adapter import EngineAdapter, Load, State
 from gateway.engines.vllm import VllmAdapter
+from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.discoveries import a_discovered
 from tests.support.fake_clock import FakeClock
 
 URL = "http://a.test:8000"
@@ -541,3 +543,26 @@ async def test_an_engine_that_is_there_and_says_nothing_is_not_away(
 ) -> None:
     fails(router, "/health", httpx.ReadTimeout("x"))
     assert await probe(wake={}).twice() == [Condition.UNHEALTHY]
+
+
+async def test_what_ends_is_not_probed_and_what_is_new_may_be_at_once(
+    router: respx.MockRouter,
+) -> None:
+    fleet = FleetState(a_catalog(a_discovered()))
+    variant = fleet.catalog.models["m"].variants[0]
+    found = [
+        variant.replica_at(Endpoint(standing.value, f"{standing.value}.test", 80, standing))
+        for standing in Standing
+    ]
+    fleet.found(variant, found)
+    asked = router.get(url__regex=".*").mock(side_effect=httpx.ConnectError("away"))
+    async with ProbeClients() as clients:
+        prober = Prober(fleet, ENGINES, clients, FakeClock())
+        await prober.probe_all()
+        assert {call.request.url.host for call in asked.calls} == {
+            "serving.test",
+            "not_ready.test",
+        }
+        before = len(asked.calls)
+        await prober.probe_each(fleet.replicas_of("m"))
+        assert [call.request.url.host for call in asked.calls][before:] == ["serving.test"]

@@ -19,12 +19,14 @@ from gateway.errors import (
     EngineSilent,
     GatewayError,
 )
-from gateway.fleet.catalog import Catalog, Variant
+from gateway.fleet.catalog import Catalog, Replica, Variant
+from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.health import Condition, HealthRules, Reason, Sign
 from gateway.fleet.sent import FADE
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.wire.prefix import Prefix
 from tests.support.configs import a_catalog, a_model, a_variant
+from tests.support.discoveries import a_discovered
 
 READY = Condition.READY
 OUT = Condition.LOADING
@@ -674,3 +676,77 @@ def test_a_fleet_knows_what_it_serves() -> None:
     assert fleet.serves(state.variant.name)
     fleet.apply(a_catalog(a_model("other")))
     assert not fleet.serves(state.variant.name)
+
+
+def a_found_fleet(*names: str) -> tuple[FleetState, Variant]:
+    """A variant whose replicas were discovered."""
+    fleet = FleetState(a_catalog(a_discovered()))
+    variant = the_variant(fleet.catalog)
+    fleet.found(variant, found(variant, *names))
+    return fleet, variant
+
+
+def found(variant: Variant, *names: str, **standings: Standing) -> list[Replica]:
+    return [
+        variant.replica_at(
+            Endpoint(name, f"{name}.test", 80, standings.get(name, Standing.SERVING))
+        )
+        for name in (*names, *standings)
+    ]
+
+
+def test_what_is_discovered_gets_nothing_before_a_probe_has_passed() -> None:
+    fleet, variant = a_found_fleet("a", "b")
+    assert not fleet.has_usable(variant)
+    a, _ = fleet
+    fleet.probed(a, READY, QUIET, 0.0)
+    assert fleet.candidates(variant, (), only_usable=True) == [a]
+    # where nobody else is left, it is asked all the same
+    assert len(fleet.candidates(variant, (), only_usable=False)) == 2
+
+
+@pytest.mark.parametrize(
+    ("standing", "condition", "reason"),
+    [
+        (Standing.TERMINATING, Condition.DRAINING, Reason.TERMINATING),
+        (Standing.GONE, Condition.DRAINING, Reason.GONE),
+        (Standing.NOT_READY, Condition.UNHEALTHY, Reason.NOT_READY),
+    ],
+)
+def test_one_that_discovery_takes_out_is_no_candidate_of_any_kind(
+    standing: Standing, condition: Condition, reason: Reason
+) -> None:
+    told: list[tuple[str, Condition, Reason | None]] = []
+    fleet, variant = a_found_fleet("a", "b")
+    fleet._tell = lambda state: told.append((state.name, state.condition, state.reason))
+    for state in fleet:
+        fleet.probed(state, READY, QUIET, 0.0)
+    told.clear()
+    fleet.found(variant, found(variant, "b", a=standing))
+    b, a = fleet
+    for only_usable in (True, False):
+        assert fleet.candidates(variant, (), only_usable=only_usable) == [b]
+    assert told == [("a", condition, reason)]
+    # neither what runs there nor probes say more of it
+    fleet.observed(Lease(a), EngineDraining("x"), 0.0)
+    fleet.probed(a, OUT, QUIET, 0.0)
+    assert (len(told), fleet.due(1e9)) == (1, [])
+    fleet.probed(a, READY, QUIET, 0.0)
+    fleet.found(variant, found(variant, "a", "b"))
+    assert told[1:] == [("a", READY, Reason.RETURNED)]
+    assert len(fleet.candidates(variant, (), only_usable=True)) == 2
+
+
+def test_one_that_is_found_while_it_ends_is_told() -> None:
+    fleet, variant = a_found_fleet()
+    fleet.found(variant, found(variant, a=Standing.TERMINATING))
+    (a,) = fleet
+    assert (a.condition, a.is_usable) == (Condition.DRAINING, False)
+    assert not fleet.has_usable(variant)
+
+
+def test_a_reload_leaves_what_was_discovered() -> None:
+    fleet, _ = a_found_fleet("a")
+    (a,) = fleet
+    fleet.apply(a_catalog(a_discovered(), a_model("n")))
+    assert next(iter(fleet)) is a

@@ -179,3 +179,63 @@ def test_every_scrape_is_the_sum_of_all_that_was_counted_whoever_died(
         add(workers[slot], "calls", labels, amount)
         wanted.setdefault(labels, [0.0])[0] += amount
     assert [one.totals("calls", 1) for one in workers] == [wanted] * 3
+
+
+def test_a_dropped_cell_is_gone_and_another_is_zeros(cells: Cells) -> None:
+    add(cells, "calls", ("a",), 1)
+    add(cells, "calls", ("b",), 2)
+    cells.drop("calls", ("a",), 1)
+    cells.drop("calls", ("never",), 1)
+    assert set(cells.own("calls", 1)) == {("b",)}
+    assert cells.totals("calls", 1) == {("b",): [2]}
+    assert list(cells.cell("calls", ("a",), 1)) == [0]
+
+
+def test_a_dropped_level_is_gone(cells: Cells) -> None:
+    cells.set_levels("load", [(("a",), 1.0)])
+    assert set(cells.own("load", 1)) == {("a",)}
+    cells.drop("load", ("a",), 1)
+    assert cells.levels("load") == {}
+    assert set(cells.own("load", 1)) == set()
+
+
+def test_the_place_of_a_dropped_cell_is_used_again_and_siblings_see_it() -> None:
+    siblings = Siblings()
+    one, other = siblings.worker(0), siblings.worker(1)
+    for number in range(2000):
+        add(one, "calls", (f"pod-{number:04}",), 1, 2)
+        assert other.totals("calls", 2) == {(f"pod-{number:04}",): [1, 2]}
+        one.drop("calls", (f"pod-{number:04}",), 2)
+    assert other.totals("calls", 2) == {}
+
+
+def test_who_takes_over_a_slot_knows_what_was_dropped_there() -> None:
+    siblings = Siblings(1)
+    before = siblings.worker(0)
+    add(before, "calls", ("a",), 1)
+    add(before, "calls", ("b",), 2)
+    before.drop("calls", ("a",), 1)
+    after = siblings.worker(0)
+    assert after.totals("calls", 1) == {("b",): [2]}
+    used = bytes(siblings.memory[:8])
+    add(after, "calls", ("c",), 3)
+    assert bytes(siblings.memory[:8]) == used
+    assert siblings.worker(0).totals("calls", 1) == {("b",): [2], ("c",): [3]}
+
+
+def test_a_longer_key_does_not_fit_in_the_place_of_a_shorter_one() -> None:
+    siblings = Siblings(1)
+    worker = siblings.worker(0)
+    add(worker, "calls", ("a",), 1)
+    worker.drop("calls", ("a",), 1)
+    add(worker, "calls", ("a" * 100,), 2)
+    assert siblings.worker(0).totals("calls", 1) == {("a" * 100,): [2]}
+
+
+def test_what_a_sibling_holds_of_its_cells_stays_good_when_another_is_dropped() -> None:
+    worker = Siblings(1).worker(0)
+    held = worker.cell("calls", ("a",), 1)
+    add(worker, "calls", ("b",), 1)
+    worker.drop("calls", ("b",), 1)
+    held[0] += 5
+    assert worker.totals("calls", 1) == {("a",): [5]}

@@ -33,6 +33,7 @@ NAMES = {
     "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
     "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
     "gateway_wake_wait_seconds": ("histogram", {"model", "variant", "le"}),
+    "gateway_discovery_failures": ("counter", {"model", "variant"}),
     "gateway_trace_spans": ("counter", {"result"}),
     "gateway_mirror_calls": ("counter", {*MIRROR, "outcome"}),
     "gateway_mirror_skipped": ("counter", {*MIRROR, "reason"}),
@@ -105,6 +106,7 @@ def used() -> Metrics:
     metrics.refusals.cell("key", "tokens_per_minute")
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
+    metrics.discovery_failures.cell("m", "m:fp8")
     metrics.spans.cell("sent")
     metrics.mirrors.calls.cell("m", "s", "compared")
     metrics.mirrors.skipped.cell("m", "s", "full")

@@ -386,3 +386,23 @@ async def test_a_certificate_that_is_not_accepted_is_named_as_such(network: Netw
     async with PoolUpstream() as pool:
         with pytest.raises(EngineUnreachable, match="certificate"):
             await a_send(pool)
+
+
+async def test_engines_that_nobody_uses_any_more_are_forgotten(network: Network) -> None:
+    async with PoolUpstream(keepalive_expiry_s=0.05) as pool:
+        await fetch(pool, network)
+        network.lose()
+        with anyio.fail_after(10):
+            while pool._places:  # noqa: ASYNC110  # the sweep says nothing
+                await anyio.sleep(0.01)
+
+
+async def test_an_engine_that_never_answered_is_forgotten_too(network: Network) -> None:
+    network.failure = OSError()
+    async with PoolUpstream(keepalive_expiry_s=0.05) as pool:
+        request = UpstreamRequest("GET", "/")
+        with pytest.raises(EngineUnreachable):
+            await pool.send(ORIGIN, request, connect_s=10, first_byte_s=10)
+        with anyio.fail_after(10):
+            while pool._places:  # noqa: ASYNC110  # the sweep says nothing
+                await anyio.sleep(0.01)
