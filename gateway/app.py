@@ -120,7 +120,7 @@ def build(
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
     rng = rng or random.Random()
-    metrics = Metrics(cells)
+    metrics = Metrics(cells, max_callers=document.telemetry.max_callers)
     fleet = FleetState(
         catalog,
         _health_rules(document),

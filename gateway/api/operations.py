@@ -1,6 +1,8 @@
 """For operators and their machines: health, readiness, metrics, and the fleet as it is."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 
@@ -11,7 +13,8 @@ from gateway.fleet.catalog import UNLIMITED
 from gateway.fleet.state import FleetState, ReplicaState
 from gateway.limits.store import LimitStore
 from gateway.queueing.queues import Queues
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.negotiation import wanted
 
 
 def operations_router(
@@ -28,9 +31,10 @@ def operations_router(
     async def ready() -> Response:
         return JSONResponse(readiness.detail(fleet, store), 503 if readiness.reasons else 200)
 
-    @router.get("/metrics", summary="Prometheus metrics")
-    async def prometheus() -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+    @router.get("/metrics", summary="Metrics, in the text format that the scraper prefers")
+    async def scraped(accept: Annotated[str | None, Header()] = None) -> Response:
+        kind = wanted(accept)
+        return Response(metrics.render(kind), media_type=kind.value, headers={"vary": "accept"})
 
     return router
 

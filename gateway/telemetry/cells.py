@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 Labels = tuple[str, ...]
 Readings = Iterable[tuple[Labels, float]]
 
-SLOT_BYTES = 4 * 1024 * 1024
+SLOT_BYTES = 8 * 1024 * 1024
 LEVELS_EVERY_S = 1.0
 _LEVELS_HOLD_S = 3.5
 _HEAD = struct.Struct("=Qd")
@@ -52,6 +52,10 @@ class Cells(Protocol):
         """The numbers of a metric for these label values: always the same ones."""
         ...
 
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        """The cells of all workers as they are, by label values."""
+        ...
+
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         """The sums over all workers, by label values."""
         ...
@@ -74,6 +78,9 @@ class OwnCells:
 
     def cell(self, name: str, labels: Labels, size: int) -> Values:
         return self._cells.setdefault((name, size), {}).setdefault(labels, [0.0] * size)
+
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        yield from self._cells.get((name, size), {}).items()
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         return self._cells.get((name, size), {})
@@ -120,17 +127,20 @@ class SharedCells:
             log.error(F.METRICS_FULL)
         return self._homeless.cell(name, labels, size)
 
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        for slot in self._slots:
+            yield from slot.cells(name, size).items()
+        yield from self._homeless.each(name, size)
+
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         sums: dict[Labels, list[float]] = {}
-        everywhere = [one.cells(name, size) for one in self._slots]
-        for cells in (*everywhere, self._homeless.totals(name, size)):
-            for labels, values in cells.items():
-                before = sums.get(labels)
-                sums[labels] = (
-                    list(values)
-                    if before is None
-                    else [a + b for a, b in zip(before, values, strict=True)]
-                )
+        for labels, values in self.each(name, size):
+            before = sums.get(labels)
+            sums[labels] = (
+                list(values)
+                if before is None
+                else [a + b for a, b in zip(before, values, strict=True)]
+            )
         return sums
 
     def set_levels(self, name: str, readings: Readings) -> None:

@@ -9,16 +9,22 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from prometheus_client import core
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
+from prometheus_client.utils import floatToGoString
 
 from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings, Values
+from gateway.telemetry.exemplars import NUMBERS, Exemplar, Mark, keep, newest
 
 Cell = TypeVar("Cell")
+
+_EXEMPLARS = "exemplars of "
+_UNITS = ("seconds", "ratio", "tokens")
 
 
 class Count:
@@ -41,14 +47,22 @@ class Count:
 class Distribution:
     """How often values fell between bounds. `bounds` ascend; the last bucket is unbounded.
 
-    In its cell: the buckets, then the sum of the values.
+    In its cell: the buckets, then the sum of the values. `exemplars` makes the cell of traced
+    calls, which only those who trace need.
     """
 
-    __slots__ = ("_bounds", "_values")
+    __slots__ = ("_bounds", "_exemplars", "_new_exemplars", "_values")
 
-    def __init__(self, bounds: Sequence[float], values: Values | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Sequence[float],
+        values: Values | None = None,
+        exemplars: Callable[[], Values] | None = None,
+    ) -> None:
         self._bounds = bounds
         self._values = [0.0] * (len(bounds) + 2) if values is None else values
+        self._new_exemplars = exemplars
+        self._exemplars: Values | None = None
 
     @property
     def counts(self) -> list[float]:
@@ -64,6 +78,14 @@ class Distribution:
         values = self._values
         values[bisect_left(self._bounds, value)] += times
         values[-1] += value * times
+
+    def exemplify(self, value: float, mark: Mark) -> None:
+        """A value that was observed came from a traced call."""
+        if self._exemplars is None:
+            if self._new_exemplars is None:
+                return
+            self._exemplars = self._new_exemplars()
+        keep(self._exemplars, bisect_left(self._bounds, value), value, mark)
 
 
 class Family(Generic[Cell]):
@@ -121,13 +143,14 @@ class Instruments:
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> Family[Distribution]:
         size = len(bounds) + 2
-        family = Family(
-            name,
-            text,
-            labels,
-            lambda values: Distribution(bounds, self._cells.cell(name, values, size)),
-            bounds,
-        )
+
+        def new_cell(values: Labels) -> Distribution:
+            def exemplars() -> Values:
+                return self._cells.cell(_EXEMPLARS + name, values, (len(bounds) + 1) * NUMBERS)
+
+            return Distribution(bounds, self._cells.cell(name, values, size), exemplars)
+
+        family = Family(name, text, labels, new_cell, bounds)
         self._distributions.append(family)
         return family
 
@@ -167,15 +190,21 @@ class Instruments:
 
     def collect(self) -> Iterator[Metric]:
         for counter in self._counters:
-            counted = CounterMetricFamily(counter.name, counter.text, labels=counter.labels)
+            counted = CounterMetricFamily(
+                counter.name, counter.text, labels=counter.labels, unit=_unit(counter.name)
+            )
             for labels, (count,) in self._cells.totals(counter.name, 1).items():
                 counted.add_metric(labels, count)
             yield counted
         for family in self._distributions:
-            spread = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+            spread = HistogramMetricFamily(
+                family.name, family.text, labels=family.labels, unit=_unit(family.name)
+            )
+            marked = self._exemplars(family)
             for labels, values in self._cells.totals(family.name, len(family.bounds) + 2).items():
                 *counts, total = values
-                spread.add_metric(labels, _cumulated(family.bounds, counts), total)
+                buckets = _cumulated(family.bounds, counts, marked.get(labels, ()))
+                spread.add_metric(labels, buckets, total)
             yield spread
         self.tell_levels()
         for level in self._levels:
@@ -185,19 +214,50 @@ class Instruments:
         for gauge in self._gauges:
             yield _shown(gauge, gauge.read())
 
+    def _exemplars(self, family: Family[Distribution]) -> dict[Labels, list[Exemplar | None]]:
+        """By label values and bucket, of all workers the newest."""
+        buckets = len(family.bounds) + 1
+        cells: dict[Labels, list[Values]] = {}
+        for labels, values in self._cells.each(_EXEMPLARS + family.name, buckets * NUMBERS):
+            cells.setdefault(labels, []).append(values)
+        return {labels: newest(several, buckets) for labels, several in cells.items()}
+
+
+def _unit(name: str) -> str:
+    """What OpenMetrics is told of the unit: the end of the name, where that is one."""
+    last = name.rpartition("_")[2]
+    return last if last in _UNITS else ""
+
 
 def _shown(gauge: _Gauge, readings: Readings) -> Metric:
-    family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
+    family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels, unit=_unit(gauge.name))
     for labels, value in readings:
         family.add_metric(labels, value)
     return family
 
 
-def _cumulated(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
-    buckets: list[tuple[str, float]] = []
+def _cumulated(
+    bounds: Sequence[float], counts: Sequence[float], exemplars: Sequence[Exemplar | None]
+) -> list[tuple[str, float] | tuple[str, float, core.Exemplar]]:
+    buckets: list[tuple[str, float] | tuple[str, float, core.Exemplar]] = []
     seen = 0.0
-    names = [*map(str, bounds), "+Inf"]
-    for name, count in zip(names, counts, strict=True):
+    for number, count in enumerate(counts):
         seen += count
-        buckets.append((name, seen))
+        name = _bound(bounds[number]) if number < len(bounds) else "+Inf"
+        exemplar = exemplars[number] if exemplars else None
+        if exemplar is None:
+            buckets.append((name, seen))
+        else:
+            buckets.append((name, seen, _told(exemplar)))
     return buckets
+
+
+def _bound(bound: float) -> str:
+    """As OpenMetrics wants it: 1 is `1.0`."""
+    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
+
+
+def _told(exemplar: Exemplar) -> core.Exemplar:
+    mark = exemplar.mark
+    ids = {"trace_id": f"{mark.trace:032x}", "span_id": f"{mark.span:016x}"}
+    return core.Exemplar(ids, exemplar.value, round(mark.unix_s, 3))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.metrics import TTFT_S
+from gateway.telemetry.bounds import TTFT_S
 from tests.chart.render import CHART, HELM, Manifest, of_kind, rendered
 from tests.docs.generate import _full_name, _metrics
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ import yaml
 
 from tests.docs.dashboards import ALL, as_json, path_of
 from tests.docs.generate import _metrics
+from tests.support.otlp_receiver import http_receiver
 from tests.support.ports import free_port
-from tests.support.running import a_gateway
+from tests.support.running import Running, a_gateway
 from tests.support.served import PATH, chat
 
 ROOT = Path(__file__).parents[2] / "deploy/observability"
 PROMETHEUS = ROOT / "prometheus"
 RULES = sorted(PROMETHEUS.glob("rules/*.yml"))
+_SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+PROMETHEUS_OPTIONS = [one for one in _SERVICES["prometheus"]["command"] if "feature" in one]
 # what Prometheus adds, or dashboards make
 MORE_LABELS = {"le", "instance", "job", "severity", "long_window"}
 _SERIES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
@@ -145,18 +149,26 @@ async def test_a_real_prometheus_scrapes_and_answers_every_query(tmp_path: Path)
     config = (folder / "prometheus.yml").read_text()
     (folder / "prometheus.yml").write_text(config.replace("15s", "1s"))
     port = free_port()
-    async with a_gateway() as it, httpx.AsyncClient(timeout=20) as client:
+    with http_receiver() as collector:
+        await _scrape_and_ask(folder, port, {"otlp_endpoint": collector.url})
+
+
+async def _scrape_and_ask(folder: Path, port: int, telemetry: dict[str, str]) -> None:
+    async with a_gateway(telemetry=telemetry) as it, httpx.AsyncClient(timeout=20) as client:
         targets = f"- targets: [127.0.0.1:{it.port}]\n"
         (folder / "targets/gateway.yml").write_text(targets)
         command = [
             "prometheus",
             f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={tmp_path}/data",
+            f"--storage.tsdb.path={folder}/data",
+            *PROMETHEUS_OPTIONS,
             f"--web.listen-address=127.0.0.1:{port}",
         ]
         async with await anyio.open_process(command, stdout=subprocess.DEVNULL) as process:
             try:
-                await _has_answers(client, it.url, f"http://127.0.0.1:{port}/api/v1/query")
+                api = f"http://127.0.0.1:{port}/api/v1/query"
+                await _has_answers(client, it.url, api)
+                await _finds_the_traces_of_metrics(client, it, api)
             finally:
                 process.kill()
 
@@ -195,3 +207,21 @@ async def _has_answers(client: httpx.AsyncClient, gateway: str, api: str) -> Non
         for name, query in panels():
             if name.startswith("model: ") and "gen_ai" in query:
                 assert await answer(query), name
+
+
+async def _finds_the_traces_of_metrics(client: httpx.AsyncClient, it: Running, api: str) -> None:
+    """Prometheus takes OpenMetrics, and keeps the traces that histograms name."""
+    traces = {line["trace_id"] for line in it.log.requests}
+    name = "gen_ai_server_time_to_first_token_seconds_bucket"
+    params = {"query": name, "start": str(time.time() - 600), "end": str(time.time() + 600)}
+    with anyio.fail_after(60):
+        while True:
+            got = await client.get(api + "_exemplars", params=params)
+            assert got.status_code == 200, got.text
+            series = got.json()["data"]
+            if series:
+                break
+            await anyio.sleep(0.5)
+    found = {one["labels"]["trace_id"] for part in series for one in part["exemplars"]}
+    assert found
+    assert found <= traces

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from gateway.app import Gateway, build
 from gateway.cli.serve import listen, server_for
@@ -68,7 +69,7 @@ class Running:
     async def settled(self, within_s: float = 10.0) -> None:
         """Wait until nothing is open any more: no call, no lease."""
         await until(lambda: not self.gateway.books.open_calls and not self.in_flight, within_s)
-        await anyio.sleep(0)  # the lines of calls that end together are written in the next turn
+        await anyio.lowlevel.checkpoint()  # lines of calls are written in the next turn
 
     async def settled_calls(self, within_s: float) -> None:
         """Wait until a call has come and gone."""

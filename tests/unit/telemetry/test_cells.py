@@ -179,3 +179,13 @@ def test_every_scrape_is_the_sum_of_all_that_was_counted_whoever_died(
         add(workers[slot], "calls", labels, amount)
         wanted.setdefault(labels, [0.0])[0] += amount
     assert [one.totals("calls", 1) for one in workers] == [wanted] * 3
+
+
+def test_the_cells_of_every_worker_can_be_looked_at_one_by_one() -> None:
+    siblings = Siblings(slot_bytes=128)
+    one, other = siblings.worker(0), siblings.worker(1)
+    add(one, "calls", ("a",), 1)
+    add(other, "calls", ("a",), 2)
+    add(one, "calls", ("for which there is no room any longer" * 3,), 3)
+    assert sorted(next(iter(values)) for _, values in one.each("calls", 1)) == [1, 2, 3]
+    assert [labels for labels, _ in other.each("calls", 1)] == [("a",), ("a",)]
