@@ -179,6 +179,7 @@ async def _has_answers(client: httpx.AsyncClient, gateway: str, api: str) -> Non
             ("$__rate_interval", "1m"),
             ("$__interval", "1m"),
             ("$model", ".*"),
+            ("$caller", ".*"),
         ):
             query = query.replace(name, value)
         got = await client.get(api, params={"query": query})
