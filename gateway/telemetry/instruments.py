@@ -1,30 +1,22 @@
 """Counters, gauges and histograms that cost a few hundred nanoseconds to record.
 
-A caller resolves its labels once, keeps the cell, and records into it. The text for Prometheus
-is written by prometheus_client, which reads the cells when it is scraped: those of all sibling
-workers, where the cells are shared. One event loop records, so nothing is locked.
+A caller resolves its labels once, keeps the cell, and records into it. What a scrape shows is read
+from the cells of all sibling workers, where they are shared. One event loop records, so nothing
+is locked.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import starmap
 from typing import Generic, NamedTuple, TypeVar
-
-from prometheus_client import core
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.utils import floatToGoString
 
 from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings, Values
 from gateway.telemetry.exemplars import NUMBERS, Exemplar, Mark, keep, newest
+from gateway.telemetry.exposition import Series, Shown
 
 Cell = TypeVar("Cell")
 
 _EXEMPLARS = "exemplars of "
-_UNITS = ("seconds", "ratio", "tokens")
 
 
 class Count:
@@ -124,7 +116,7 @@ class _Gauge(NamedTuple):
 
 
 class Instruments:
-    """All metrics of this process and its siblings; a collector for prometheus_client."""
+    """All metrics of this process and its siblings."""
 
     def __init__(self, cells: Cells | None = None) -> None:
         self._cells = cells or OwnCells()
@@ -188,24 +180,18 @@ class Instruments:
         """A level as it is now, over all workers; zeros are left out."""
         return dict(self._cells.levels(name))
 
-    def collect(self) -> Iterator[Metric]:
+    def shown(self) -> Iterator[Shown]:
+        """Every metric as it is now."""
         for counter in self._counters:
-            counted = CounterMetricFamily(
-                counter.name, counter.text, labels=counter.labels, unit=_unit(counter.name)
-            )
-            for labels, (count,) in self._cells.totals(counter.name, 1).items():
-                counted.add_metric(labels, count)
-            yield counted
+            name, text, labels = counter.name, counter.text, counter.labels
+            counts = self._cells.totals(name, 1).items()
+            yield Shown(name, "counter", text, labels, (), starmap(Series, counts))
         for family in self._distributions:
-            spread = HistogramMetricFamily(
-                family.name, family.text, labels=family.labels, unit=_unit(family.name)
-            )
+            name, text, labels, bounds = family.name, family.text, family.labels, family.bounds
             marked = self._exemplars(family)
-            for labels, values in self._cells.totals(family.name, len(family.bounds) + 2).items():
-                *counts, total = values
-                buckets = _cumulated(family.bounds, counts, marked.get(labels, ()))
-                spread.add_metric(labels, buckets, total)
-            yield spread
+            spread = self._cells.totals(name, len(bounds) + 2).items()
+            series = (Series(one, values, marked.get(one, ())) for one, values in spread)
+            yield Shown(name, "histogram", text, labels, bounds, series)
         self.tell_levels()
         for level in self._levels:
             sums = {labels: 0.0 for labels, _ in level.read()}
@@ -223,41 +209,6 @@ class Instruments:
         return {labels: newest(several, buckets) for labels, several in cells.items()}
 
 
-def _unit(name: str) -> str:
-    """What OpenMetrics is told of the unit: the end of the name, where that is one."""
-    last = name.rpartition("_")[2]
-    return last if last in _UNITS else ""
-
-
-def _shown(gauge: _Gauge, readings: Readings) -> Metric:
-    family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels, unit=_unit(gauge.name))
-    for labels, value in readings:
-        family.add_metric(labels, value)
-    return family
-
-
-def _cumulated(
-    bounds: Sequence[float], counts: Sequence[float], exemplars: Sequence[Exemplar | None]
-) -> list[tuple[str, float] | tuple[str, float, core.Exemplar]]:
-    buckets: list[tuple[str, float] | tuple[str, float, core.Exemplar]] = []
-    seen = 0.0
-    for number, count in enumerate(counts):
-        seen += count
-        name = _bound(bounds[number]) if number < len(bounds) else "+Inf"
-        exemplar = exemplars[number] if exemplars else None
-        if exemplar is None:
-            buckets.append((name, seen))
-        else:
-            buckets.append((name, seen, _told(exemplar)))
-    return buckets
-
-
-def _bound(bound: float) -> str:
-    """As OpenMetrics wants it: 1 is `1.0`."""
-    return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
-
-
-def _told(exemplar: Exemplar) -> core.Exemplar:
-    mark = exemplar.mark
-    ids = {"trace_id": f"{mark.trace:032x}", "span_id": f"{mark.span:016x}"}
-    return core.Exemplar(ids, exemplar.value, round(mark.unix_s, 3))
+def _shown(gauge: _Gauge, readings: Readings) -> Shown:
+    series = (Series(labels, (value,)) for labels, value in readings)
+    return Shown(gauge.name, "gauge", gauge.text, tuple(gauge.labels), (), series)

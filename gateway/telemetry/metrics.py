@@ -6,10 +6,7 @@ Source: OpenTelemetry semantic conventions for generative AI, metrics.
 """
 
 from collections.abc import Callable
-from typing import Final, cast
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics import exposition as openmetrics
+from typing import Final
 
 from gateway.telemetry.bounds import (
     DURATION_S,
@@ -24,6 +21,7 @@ from gateway.telemetry.bounds import (
 from gateway.telemetry.callers import Callers
 from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings
 from gateway.telemetry.counted import Counted
+from gateway.telemetry.exposition import written
 from gateway.telemetry.instruments import Count, Distribution, Instruments
 from gateway.telemetry.negotiation import Format
 
@@ -93,8 +91,6 @@ class Metrics:
         cells = cells or OwnCells()
         self._callers = Callers(cells, max_callers)
         self._instruments = Instruments(cells)
-        self._registry = CollectorRegistry()
-        self._registry.register(self._instruments)
         new = self._instruments
         self.requests = new.counter(
             "gateway_requests", "Calls answered, by how they ended.", (*ROUTE, "outcome")
@@ -294,7 +290,4 @@ class Metrics:
 
     def render(self, kind: Format = Format.PROMETHEUS) -> bytes:
         """All of it as text."""
-        if kind is Format.OPENMETRICS:
-            text = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
-            return cast("bytes", text)
-        return generate_latest(self._registry)
+        return written(self._instruments.shown(), kind)

@@ -340,7 +340,7 @@ CALLER = Dashboard(
                     ],
                 ),
             ],
-        )
+        ),
     ],
 )
 
