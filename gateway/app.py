@@ -128,7 +128,9 @@ def build(
         Teller(metrics),
         document.limits.expected_processes or workers,
     )
-    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
+    log_lines = RequestLog(
+        request_log or unbuffered(sys.stdout), settings.log_style(sys.stdout, environ)
+    )
     kept = document.telemetry.recent_requests
     if recent is None and kept and workers == 1:
         recent = Recent.alone(kept)
@@ -220,7 +222,7 @@ def from_environment() -> FastAPI:
     settings = load_settings(environ)
     if settings.config is None:
         raise ConfigInvalid(("GATEWAY_CONFIG: name the configuration file",))
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_style(sys.stderr, environ))
     path = Path(settings.config)
     return build(load_document(path), settings, config_path=path, environ=environ).app
 

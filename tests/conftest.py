@@ -32,7 +32,16 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "HOST", "PORT", "REDIS_URL", "LOG_LEVEL", "ADMIN_KEY", "URL"):
+    for name in (
+        "CONFIG",
+        "HOST",
+        "PORT",
+        "REDIS_URL",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "ADMIN_KEY",
+        "URL",
+    ):
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
 
 
