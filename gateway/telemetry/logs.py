@@ -18,7 +18,13 @@ from gateway.telemetry.request_line import RequestLine
 if TYPE_CHECKING:
     import asyncio
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# what every record has, and what uvicorn adds for its own formatter
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class BytesOutput(Protocol):
