@@ -160,23 +160,21 @@ async def test_a_terminal_gets_text_in_colours(tmp_path: Path, free_port: int) -
 
     async with serve_engine(FAST) as engine:
         words = ["serve", "-c", str(a_file(tmp_path, engine.url)), "--port", str(free_port)]
-        process = await anyio.open_process(
-            [sys.executable, "-m", "gateway", *words],
-            stdout=side,
-            stderr=side,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "NO_COLOR": ""},
-        )
-        try:
-            await until(lambda: has(b"Application startup complete"), within_s=20)
-            async with httpx.AsyncClient(timeout=20) as client:
-                url = f"http://127.0.0.1:{free_port}{PATH}"
-                assert (await client.post(url, json=chat())).status_code == 200
-            await until(lambda: has(b"\x1b[32m 200\x1b[0m"), within_s=20)
-        finally:
-            process.kill()
-            await process.wait()
-            os.close(side)
-            os.close(terminal)
+        command = [sys.executable, "-m", "gateway", *words]
+        environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "NO_COLOR": ""}
+        async with await anyio.open_process(
+            command, stdout=side, stderr=side, env=environ
+        ) as process:
+            try:
+                await until(lambda: has(b"Application startup complete"), within_s=20)
+                async with httpx.AsyncClient(timeout=20) as client:
+                    url = f"http://127.0.0.1:{free_port}{PATH}"
+                    assert (await client.post(url, json=chat())).status_code == 200
+                await until(lambda: has(b"\x1b[32m 200\x1b[0m"), within_s=20)
+            finally:
+                process.kill()
+                os.close(side)
+                os.close(terminal)
     assert b"\x1b[33m no_keys_configured\x1b[0m" in heard
     assert b'"event"' not in heard
     LEDGER.hear(heard)
