@@ -17,6 +17,17 @@ settings.register_profile("explore", _PATIENT, max_examples=2000)
 settings.load_profile("gate")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What talks through sockets meets the machine's moods: it fails when it fails twice.
+
+    The first failure is shown as RERUN in the summary; one that comes again is a fault to find.
+    """
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("integration", "redis", "engines")):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_are_read_once() -> Iterator[None]:
     """Every client of httpx reads all that the machine trusts: more work than most tests are."""

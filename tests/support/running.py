@@ -71,7 +71,8 @@ class Running:
     async def settled(self, within_s: float = 10.0) -> None:
         """Wait until nothing is open any more: no call, no lease."""
         await until(lambda: not self.gateway.books.open_calls and not self.in_flight, within_s)
-        await anyio.lowlevel.checkpoint()  # lines of calls are written in the next turn
+        # the lines of calls that end together are written in the next turn of the loop
+        await anyio.lowlevel.checkpoint()
 
     async def settled_calls(self, within_s: float) -> None:
         """Wait until a call has come and gone."""
