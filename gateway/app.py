@@ -10,7 +10,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from gateway.api.admin_audit import audit_router
 from gateway.api.admin_keys import keys_router
 from gateway.api.admin_limits import limits_router
 from gateway.api.admin_live import live_router
+from gateway.api.admin_mirror import mirror_router
 from gateway.api.admin_requests import requests_router
 from gateway.api.admin_route import route_router
 from gateway.api.admin_usage import usage_router
@@ -40,6 +41,7 @@ from gateway.auth.issuer import Issuer, open_issuer
 from gateway.clock import Clock, SystemClock
 from gateway.config.document import Document
 from gateway.config.load import load_document
+from gateway.config.mirror import MAX_ANSWER_BYTES
 from gateway.config.settings import Settings, environment, load_settings
 from gateway.engines import ENGINES
 from gateway.errors import ConfigInvalid
@@ -57,8 +59,10 @@ from gateway.limits.stores import open_store
 from gateway.live.levels import KeyLevels
 from gateway.live.watch import IN_FLIGHT, USABLE_BY, WORKERS, Live
 from gateway.proxy.account import Bookkeeper
+from gateway.proxy.adapter_loading import AdapterLoading
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.proxy.retry import RetryRules
 from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
@@ -83,6 +87,7 @@ class Gateway:
 
     app: FastAPI
     inference: Inference
+    mirroring: Mirroring
     readiness: Readiness
     books: Bookkeeper
     reloader: Reloader
@@ -94,6 +99,7 @@ class Gateway:
         """Take no new calls from now on; those that run go on."""
         self.readiness.is_draining = True
         self.inference.exchange.is_draining = True
+        self.mirroring.stop()
 
 
 def build(
@@ -141,6 +147,17 @@ def build(
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
     limiter = Limiter(store, metrics, clock)
     policies = {name: new() for name, new in POLICIES.items()}
+    mirroring = Mirroring(
+        fleet=fleet,
+        engines=ENGINES,
+        policies=policies,
+        upstream=upstream,
+        bounds=replace(_bounds(document), max_answer_bytes=MAX_ANSWER_BYTES),
+        metrics=metrics,
+        clock=clock,
+        rng=rng,
+    )
+    mirroring.records_content = document.telemetry.record_content
     exchange = Exchange(
         fleet=fleet,
         engines=ENGINES,
@@ -151,6 +168,8 @@ def build(
         limiter=limiter,
         clock=clock,
         rng=rng,
+        mirroring=mirroring,
+        loading=AdapterLoading(upstream, ENGINES),
     )
     readiness = Readiness()
     endpoints = Endpoints(lambda: next(iter(fleet.catalog.models)))
@@ -163,6 +182,7 @@ def build(
         if issuer is not None:
             issuer.configure(catalog.access)
         exchange.retries = _retry_rules(document)
+        mirroring.records_content = document.telemetry.record_content
         traced.configure(document.telemetry)
 
     reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
@@ -178,6 +198,7 @@ def build(
         lifespan=_lifespan(
             upstream,
             exchange,
+            mirroring,
             store,
             issuer,
             metrics,
@@ -194,6 +215,7 @@ def build(
     admin_key = settings.admin_key
     app.include_router(fleet_router(fleet, exchange.queues, clock, admin_key))
     app.include_router(route_router(fleet, policies, admin_key))
+    app.include_router(mirror_router(mirroring.comparisons, admin_key))
     app.include_router(keys_router(fleet, issuer, clock, admin_key))
     app.include_router(audit_router(issuer, admin_key))
     app.include_router(limits_router(fleet, issuer, limiter, admin_key))
@@ -210,7 +232,7 @@ def build(
     allow_browsers(app, document.cors.allow_origins)
     if document.keys is None:
         log.warning(F.NO_KEYS)
-    return Gateway(app, inference, readiness, books, reloader, limiter, clock, document)
+    return Gateway(app, inference, mirroring, readiness, books, reloader, limiter, clock, document)
 
 
 def from_environment() -> FastAPI:
@@ -230,6 +252,7 @@ def from_environment() -> FastAPI:
 def _lifespan(
     upstream: Upstream,
     exchange: Exchange,
+    mirroring: Mirroring,
     store: LimitStore,
     issuer: Issuer | None,
     metrics: Metrics,
@@ -255,6 +278,7 @@ def _lifespan(
                 trials = Trials(exchange.fleet, ENGINES, clients, clock)
                 group.start_soon(keep_reviewing, exchange.fleet, trials, clock)
                 group.start_soon(keep_looking, exchange.queues)
+                group.start_soon(mirroring.run)
                 group.start_soon(reloader.run)
                 group.start_soon(_tell_levels, metrics)
                 yield

@@ -300,6 +300,14 @@ class TooManyWatchers(GatewayError):
     code = "too_many_watchers"
 
 
+class AdapterNotLoaded(GatewayError):
+    """The replica does not have the adapter that was asked for, and could not load it."""
+
+    status = 503
+    code = "adapter_not_loaded"
+    retry = Retry.ELSEWHERE
+
+
 class NoReplica(GatewayError):
     """No replica can take the call now."""
 

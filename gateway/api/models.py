@@ -13,12 +13,13 @@ from gateway.fleet.state import FleetState
 
 
 class ModelEntry(BaseModel):
-    """OpenAI's model object."""
+    """OpenAI's model object. `parent`, where it is told: the model that an adapter adapts."""
 
     id: str
     object: str = "model"
     created: int
     owned_by: str = "sluicegate"
+    parent: str | None = None
 
 
 class ModelList(BaseModel):
@@ -36,18 +37,28 @@ def models_router(fleet: FleetState, created: int) -> APIRouter:
         given = request.headers.get("authorization")
         return fleet.catalog.keys.caller(None if given is None else given.encode("latin-1"))
 
-    @router.get("/models", summary="Models and variants this caller may use")
+    def entry(name: str) -> ModelEntry:
+        target = fleet.catalog.names[name]
+        base = target.first.of
+        parent = base and (base.model if target.variant is None else base.name)
+        return ModelEntry(id=name, created=created, parent=parent)
+
+    @router.get(
+        "/models",
+        summary="Models and variants this caller may use",
+        response_model_exclude_none=True,
+    )
     async def list_models(request: Request) -> ModelList:
         caller = caller_of(request)
         names = (name for name in listed(fleet.catalog) if caller.plan.allows(name))
-        return ModelList(data=[ModelEntry(id=name, created=created) for name in names])
+        return ModelList(data=[entry(name) for name in names])
 
-    @router.get("/models/{name:path}", summary="One model")
+    @router.get("/models/{name:path}", summary="One model", response_model_exclude_none=True)
     async def get_model(name: str, request: Request) -> ModelEntry:
         caller = caller_of(request)
         if name not in fleet.catalog.names or not caller.plan.allows(name):
             raise ModelNotFound(f'model "{name}" does not exist here', param="model")
-        return ModelEntry(id=name, created=created)
+        return entry(name)
 
     return router
 

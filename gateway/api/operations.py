@@ -62,6 +62,7 @@ def fleet_router(
                 }
                 for model in fleet.catalog.models.values()
                 for variant in model.variants
+                if variant.of is None
             ],
         }
 
@@ -94,4 +95,5 @@ def _shown(state: ReplicaState, clock: Clock) -> dict[str, object]:
         "load": state.load,
         "kv_cache_used_ratio": state.kv_cache_used_ratio,
         "kv_cache_tokens": state.kv_cache_tokens,
+        "adapters": None if state.adapters.known is None else sorted(state.adapters.known),
     }

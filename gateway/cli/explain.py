@@ -126,6 +126,12 @@ def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Sto
         meaning += "; which one is first is drawn by weight"
     if any(variant.model != name for variant in route):
         meaning += "; those of other models are fallbacks"
+    base = route[0].of
+    if base is not None:
+        meaning += f"; it is a LoRA adapter on the engines of {base.model}"
+    mirror = route[0].mirror
+    if mirror is not None:
+        meaning += f'; {mirror.sample:.4g} of its calls are mirrored to "{mirror.to}"'
     return Story(asked, name, meaning, [_row(catalog, plans, variant) for variant in route])
 
 

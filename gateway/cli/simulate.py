@@ -55,6 +55,12 @@ def simulate(
     drain_s: Annotated[
         float, typer.Option(min=0, help="At SIGTERM, answers may come to their end for so long.")
     ] = _DEFAULTS.drain_s,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="A LoRA adapter that it starts with (vLLM).")
+    ] = None,
+    loads_adapters: Annotated[
+        bool, typer.Option(help="It can be told to load and unload others (vLLM).")
+    ] = False,
     fault: Annotated[
         list[str] | None, typer.Option(help="A fault for every request, such as reset-after=3.")
     ] = None,
@@ -79,6 +85,8 @@ def simulate(
         answer_tokens=answer_tokens,
         unicode=unicode,
         drain_s=drain_s,
+        adapters=tuple(adapter or ()),
+        loads_adapters=loads_adapters,
     )
     asyncio.run(_serve(options, host, port, fault or []))
 

@@ -35,9 +35,22 @@ def _ambiguous_models(given: Mapping[str, Any]) -> Iterator[str]:
                 for number, alias in enumerate(aliases)
                 if alias not in aliases[:number]
             ]
+        named += _adapters(path, model)
         for where, name in named:
             if isinstance(name, str) and owners.setdefault(name, where) != where:
                 yield f'{where}: "{name}" is ambiguous, it is also {owners[name]}'
+
+
+def _adapters(path: str, model: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The adapters of a model's variants, or of its short form; each once, with its path."""
+    parts = [(f"{path}.{where}", one) for where, one in _entries(model, "variants")]
+    seen: list[object] = []
+    for inside, variant in parts or [(path, model)]:
+        for where, adapter in _entries(variant, "adapters"):
+            name = adapter.get("name")
+            if name not in seen:
+                seen.append(name)
+                yield f"{inside}.{where}.name", name
 
 
 def _references(given: Mapping[str, Any]) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Deploy(Section):
         "default: it fetches `model`.",
     )
     lora_adapters: tuple[Adapter, ...] = Field(
-        (), description="Adapters that vLLM serves beside it."
+        (), description="Adapters that vLLM or TGI serves beside it, each a model for clients."
     )
     max_lora_rank: Count | None = Field(None, description="The largest rank of an adapter.")
     extra_args: tuple[Text, ...] = Field((), description="Further options of the engine.")

@@ -15,8 +15,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.config.access import Limited
+from gateway.config.adapters import LoraAdapter
 from gateway.config.base import Number, Section
 from gateway.config.deploy import Deploy
+from gateway.config.mirror import Mirror
 from gateway.config.secrets import Secret
 
 EngineKind = Literal["vllm", "tgi", "llamacpp", "openai"]
@@ -96,6 +98,14 @@ class Variant(Section):
     )
     deploy: Deploy | None = Field(
         None, description="What its engines run on: planned, and refused if it cannot start."
+    )
+    adapters: tuple[LoraAdapter, ...] = Field(
+        (), description="LoRA adapters that clients may ask for by name, as models of their own."
+    )
+    max_adapters: Annotated[int, Field(ge=1, le=10_000), Number] = Field(
+        8,
+        description="Adapters that the gateway keeps loaded on a replica, beside those that the "
+        "engine was started with; the least recently used are unloaded.",
     )
     replicas: tuple[Replica, ...] = Field(
         (),
@@ -177,6 +187,11 @@ class Model(Section):
         description="Second tries for short calls that are late; none unless given, "
         "`{}` for these defaults.",
     )
+    mirror: Mirror | None = Field(
+        None,
+        description="A shadow that gets a sample of the answered calls as well; its answers are "
+        "compared with those that the clients got, and told to nobody.",
+    )
     resume: bool | Literal["streams"] = Field(
         True,
         description="Let another replica go on with an answer whose engine fails in the middle; "
@@ -217,5 +232,7 @@ SHORT_FORM = frozenset(
         "tls",
         "concurrency",
         "deploy",
+        "adapters",
+        "max_adapters",
     }
 )

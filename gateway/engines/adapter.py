@@ -24,10 +24,14 @@ ReadHeader = Callable[[bytes], bytes | None]
 
 
 class Served(msgspec.Struct, frozen=True, gc=False):
-    """What the engine must be told: the model's name there, and our key for it (None: none)."""
+    """What the engine must be told: the model's name there, and our key for it (None: none).
+
+    `adapter`: the LoRA adapter that is asked for instead, by its name there.
+    """
 
     model: str
     api_key: str | None = None
+    adapter: str | None = None
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
@@ -159,6 +163,20 @@ class EngineAdapter(Protocol):
 
     def model_state(self, status: int, body: bytes, model: str) -> State:
         """What the answer at `models_path` says of a model. READY unless it surely is missing."""
+        ...
+
+    def listed_adapters(self, body: bytes) -> frozenset[str] | None:
+        """The LoRA adapters that the answer at `models_path` lists. None: it does not tell."""
+        ...
+
+    def load_adapter(
+        self, name: str, path: str, served: Served, request_id: str
+    ) -> UpstreamRequest | None:
+        """The request that has it load an adapter. None: this kind of engine cannot."""
+        ...
+
+    def unload_adapter(self, name: str, served: Served, request_id: str) -> UpstreamRequest | None:
+        """The request that has it unload one. None: this kind of engine cannot."""
         ...
 
     def load(self, body: bytes) -> Load:

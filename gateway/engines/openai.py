@@ -65,7 +65,7 @@ class OpenAiAdapter:
         changes = self.changes(ask)
         if kept is not None and kept.with_ids:
             changes["return_token_ids"] = TRUE
-        changes["model"] = encode_string(served.model)
+        changes["model"] = encode_string(served.adapter or served.model)
         return post(PATHS[ask.operation], ask.edited(changes), served, request_id)
 
     def changes(self, ask: Ask) -> dict[str, msgspec.Raw | None]:
@@ -145,6 +145,17 @@ class OpenAiAdapter:
             return State.READY
         is_there = any(listed.id == model for listed in listing.data)
         return State.READY if is_there else State.MODEL_MISSING
+
+    def listed_adapters(self, body: bytes) -> frozenset[str] | None:
+        return None
+
+    def load_adapter(
+        self, name: str, path: str, served: Served, request_id: str
+    ) -> UpstreamRequest | None:
+        return None
+
+    def unload_adapter(self, name: str, served: Served, request_id: str) -> UpstreamRequest | None:
+        return None
 
     def load(self, body: bytes) -> Load:
         return Load()

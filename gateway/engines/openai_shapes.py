@@ -57,9 +57,10 @@ class Chunk(msgspec.Struct):
 
 
 class Listed(msgspec.Struct):
-    """One of the models that an engine lists."""
+    """One of the models that an engine lists. `parent`: what it adapts."""
 
     id: str
+    parent: str | None = None
 
 
 class Listing(msgspec.Struct):

@@ -24,7 +24,7 @@ from gateway.engines.prometheus import Samples
 from gateway.engines.tgi_shapes import read_generated, read_response_format
 from gateway.engines.tgi_stream import TgiNativeStream, TgiStream
 from gateway.errors import EngineFault, GatewayError, InvalidRequest
-from gateway.wire.ask import TRUE, Ask, Operation
+from gateway.wire.ask import TRUE, Ask, Operation, encode_string
 from gateway.wire.http import UpstreamRequest
 from gateway.wire.unreadable import UNREADABLE
 from gateway.wire.usage import Usage
@@ -61,10 +61,11 @@ class TgiAdapter(OpenAiAdapter):
         self, ask: Ask, served: Served, request_id: str, kept: Kept | None = None
     ) -> UpstreamRequest:
         if ask.operation is not Operation.GENERATE:
-            return super().prepare(ask, Served(_MODEL, served.api_key), request_id, kept)
+            named = Served(served.adapter or _MODEL, served.api_key)
+            return super().prepare(ask, named, request_id, kept)
         changes: dict[str, msgspec.Raw | None] = {"model": None, "stream": None}
-        if ask.stream:
-            changes["parameters"] = _with_details(ask)
+        if ask.stream or served.adapter is not None:
+            changes["parameters"] = _asked(ask, served.adapter)
         path = "/generate_stream" if ask.stream else "/generate"
         return post(path, ask.edited(changes), served, request_id)
 
@@ -207,12 +208,16 @@ def _asks_for_details(ask: Ask) -> bool:
     return bytes((_parameters(ask) or {}).get("details", b"false")) == b"true"
 
 
-def _with_details(ask: Ask) -> msgspec.Raw:
-    """The parameters with details asked for: the last event then counts the tokens."""
+def _asked(ask: Ask, adapter: str | None) -> msgspec.Raw:
+    """The parameters, with the adapter; and where it streams with details, which count tokens."""
     parameters = _parameters(ask)
     if parameters is None:
         return ask.fields["parameters"]  # the engine says what is wrong with them
-    return msgspec.Raw(msgspec.json.encode(parameters | {"details": TRUE}))
+    if adapter is not None:
+        parameters |= {"adapter_id": encode_string(adapter)}
+    if ask.stream:
+        parameters |= {"details": TRUE}
+    return msgspec.Raw(msgspec.json.encode(parameters))
 
 
 def _usage(header: ReadHeader) -> Usage | None:

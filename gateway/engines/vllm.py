@@ -16,15 +16,18 @@ import msgspec
 from typing_extensions import override
 
 from gateway.engines import leg
-from gateway.engines.adapter import Load
+from gateway.engines.adapter import Load, Served
 from gateway.engines.assembled_shapes import Blank
 from gateway.engines.kept import Kept, Why
 from gateway.engines.leg import Leg, Way
-from gateway.engines.openai import PATH_OF_MODELS, OpenAiAdapter, is_set
+from gateway.engines.openai import PATH_OF_MODELS, OpenAiAdapter, is_set, post
 from gateway.engines.openai_errors import read_words
+from gateway.engines.openai_shapes import read_listing
 from gateway.engines.prometheus import Samples
 from gateway.errors import EngineRefused, GatewayError
 from gateway.wire.ask import TRUE, Ask, Operation
+from gateway.wire.http import UpstreamRequest
+from gateway.wire.unreadable import UNREADABLE
 
 _NULL = msgspec.Raw(b"null")
 
@@ -126,6 +129,26 @@ class VllmAdapter(OpenAiAdapter):
             # a route that this model's task does not have: FastAPI's own {"detail": "Not Found"}
             return EngineRefused("this model does not support this operation", status=404)
         return super().refusal(status, body, retry_after)
+
+    @override
+    def listed_adapters(self, body: bytes) -> frozenset[str] | None:
+        try:
+            listing = read_listing(body)
+        except UNREADABLE:
+            return None
+        return frozenset(one.id for one in listing.data if one.parent is not None)
+
+    @override
+    def load_adapter(
+        self, name: str, path: str, served: Served, request_id: str
+    ) -> UpstreamRequest | None:
+        body = msgspec.json.encode({"lora_name": name, "lora_path": path})
+        return post("/v1/load_lora_adapter", body, served, request_id)
+
+    @override
+    def unload_adapter(self, name: str, served: Served, request_id: str) -> UpstreamRequest | None:
+        body = msgspec.json.encode({"lora_name": name})
+        return post("/v1/unload_lora_adapter", body, served, request_id)
 
     @override
     def load(self, body: bytes) -> Load:

@@ -44,15 +44,18 @@ class Place:
 
 
 class Front:
-    """A gateway process that routes by a policy to so many replicas."""
+    """One of `processes` of the gateway, which route by a policy to so many replicas."""
 
-    def __init__(self, policy: RoutingPolicy, replicas: int, rng: random.Random) -> None:
+    def __init__(
+        self, policy: RoutingPolicy, replicas: int, rng: random.Random, processes: int = 1
+    ) -> None:
         self._policy = policy
         self._rng = rng
         urls = [{"url": f"http://10.0.0.{number}:8000"} for number in range(replicas)]
         model = {"name": MODEL, "engine": "vllm", "replicas": urls}
         document = Document.model_validate({"models": [model]})
-        self._fleet = FleetState(compile_catalog(document, {}, policies=POLICIES))
+        catalog = compile_catalog(document, {}, policies=POLICIES)
+        self._fleet = FleetState(catalog, processes=processes)
         self._states = list(self._fleet)
         self._numbers = {state.name: number for number, state in enumerate(self._states)}
         (self._variant,) = self._fleet.catalog.models[MODEL].variants

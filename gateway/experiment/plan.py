@@ -45,7 +45,12 @@ def rehearsed(plan: Plan) -> Iterator[Figures]:
             )
             for policy in plan.policies:
                 fronts: Sequence[Front] = [
-                    Front(POLICIES[policy](), replicas, random.Random(f"{plan.seed} {number}"))
+                    Front(
+                        POLICIES[policy](),
+                        replicas,
+                        random.Random(f"{plan.seed} {number}"),
+                        plan.processes,
+                    )
                     for number in range(plan.processes)
                 ]
                 rehearsal = Rehearsal(replicas, ENGINE, fronts, random.Random(plan.seed))

@@ -16,9 +16,12 @@ from gateway.auth.keys import Caller, IssuedRing, KeyRing, Plan
 from gateway.config import access, models
 from gateway.config.access import Limited, Rates
 from gateway.config.document import Document
+from gateway.config.mirror import Mirror
 from gateway.config.models import Concurrency, Hedging, Queue, Timeouts
 from gateway.config.secrets import Secret
 from gateway.errors import ConfigInvalid
+from gateway.fleet.adapted import adapted, adapters_of, place_of, problems_of
+from gateway.fleet.loadable import Adapter
 from gateway.wire.http import Origin
 from gateway.wire.prefix import SessionBy
 
@@ -43,7 +46,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag."""
+    """A model in one quantization. `name` is `model:tag`, or the model's where there is no tag.
+
+    `adapter` is what a variant of an adapter asks for, on the replicas of the variant `of`.
+    """
 
     name: str
     model: str
@@ -61,6 +67,16 @@ class Variant:
     resume: bool | Literal["streams"] = True
     session: SessionBy = "header"
     queue: Queue = field(default_factory=Queue)
+    mirror: Mirror | None = None
+    adapters: tuple[Adapter, ...] = ()
+    max_adapters: int = 8
+    adapter: Adapter | None = None
+    of: "Variant | None" = None
+
+    @property
+    def engines(self) -> "Variant":
+        """The variant whose replicas answer."""
+        return self.of or self
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,11 @@ class Target:
 
     model: Model
     variant: Variant | None = None
+
+    @property
+    def first(self) -> Variant:
+        """The variant, or the model's default."""
+        return self.variant or self.model.variants[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,7 @@ class _Compiler:
 
     def catalog(self) -> Catalog:
         compiled: dict[str, Model] = {}
+        made: list[tuple[Model, str]] = []
         tagged: list[tuple[Model, str]] = []
         for index, given in enumerate(self._document.models):
             path = f"models[{index}]"
@@ -150,12 +172,19 @@ class _Compiler:
             self._claim(model.name, Target(model), f"{path}.name")
             for number, alias in enumerate(model.aliases):
                 self._claim(alias, Target(model), f"{path}.aliases[{number}]")
+            made.append((model, path))
             if compiled.setdefault(model.name, model) is model:
                 tagged.append((model, path))
+        for given, (model, path) in zip(self._document.models, made, strict=True):
+            for own in adapted(model, Model):
+                self._claim(own.name, Target(own), f"{path}.{place_of(given, own.name)}")
+                if compiled.setdefault(own.name, own) is own:
+                    tagged.append((own, path))
         # tags come after all names, so that a clash is told at the variant
         for model, path in tagged:
             self._claim_tags(model, path)
         self._check_fallbacks(compiled)
+        self._check_mirrors(compiled)
         plans = {"default": Plan("default", ("*",))} | self._plans(compiled)
         rates: dict[str, Rates] = {"default": Rates()}
         rates |= {plan.name: plan for plan in self._document.plans}
@@ -194,6 +223,7 @@ class _Compiler:
                 self.problems.append(f'{where}.name: "{name}" is another replica already')
             at_once = _at_once(replica.concurrency or given.concurrency)
             replicas.append(Replica(key, name, key, origin, replica.weight, at_once))
+        self.problems.extend(problems_of(given, path))
         tag = given.quantization
         return Variant(
             name=f"{model.name}:{tag}" if tag else model.name,
@@ -212,6 +242,9 @@ class _Compiler:
             resume=model.resume,
             session=model.session,
             queue=model.queue,
+            mirror=model.mirror,
+            adapters=adapters_of(given),
+            max_adapters=given.max_adapters,
         )
 
     def _origin(self, url: str, tls: models.Tls, path: str) -> Origin:
@@ -249,8 +282,22 @@ class _Compiler:
                 if fallback not in compiled:
                     known = ", ".join(compiled)
                     self.problems.append(f'{where}: "{fallback}" is no model; known: {known}')
+                elif compiled[fallback].variants[0].of is not None:
+                    self.problems.append(f'{where}: "{fallback}" is an adapter, not a model')
                 elif given.name in _reachable(fallback, compiled):
                     self.problems.append(f'{where}: "{fallback}" leads back to "{given.name}"')
+
+    def _check_mirrors(self, compiled: Mapping[str, Model]) -> None:
+        for index, given in enumerate(self._document.models):
+            if given.mirror is None:
+                continue
+            where, to = f"models[{index}].mirror.to", given.mirror.to
+            target = self._names.get(to)
+            if target is None:
+                known = ", ".join(compiled)
+                self.problems.append(f'{where}: "{to}" is no model or variant; known: {known}')
+            elif [one.name for one in compiled[given.name].variants] == [target.first.name]:
+                self.problems.append(f'{where}: "{to}" answers the calls themselves')
 
     def _plans(self, compiled: Mapping[str, Model]) -> dict[str, Plan]:
         plans: dict[str, Plan] = {}

@@ -8,22 +8,26 @@ Source: the approximate prefix caches of SGLang's router and of the Gateway API 
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.wire.prefix import Prefix
 
 # for engines that do not say how large their cache is: 512,000 tokens at 128 a block
 DEFAULT_BLOCKS = 4000
+# conversations and system prompts whose place is remembered longer than their blocks: so what has
+# been evicted is computed again where it was, and not a second time elsewhere
+MAX_KEYS = 4000
 
 
 class PrefixIndex:
-    """At most `capacity` block hashes of one replica."""
+    """At most `capacity` block hashes of one replica, and the keys of what was sent there."""
 
-    __slots__ = ("_blocks", "capacity")
+    __slots__ = ("_blocks", "_keys", "capacity")
 
     def __init__(self, capacity: int = DEFAULT_BLOCKS) -> None:
         self.capacity = capacity
         self._blocks: OrderedDict[int, None] = OrderedDict()
+        self._keys: OrderedDict[int, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -46,17 +50,22 @@ class PrefixIndex:
         return low
 
     def __contains__(self, key: int) -> bool:
-        return key in self._blocks
+        return key in self._keys
 
     def add(self, prefix: Prefix) -> None:
         """A prompt was sent there."""
-        known = self._blocks
-        for block in (*reversed(prefix.blocks), prefix.own_key, prefix.shared_key):
-            known[block] = None
-            known.move_to_end(block)
-        while len(known) > self.capacity:
-            known.popitem(last=False)
+        _remember(self._blocks, reversed(prefix.blocks), self.capacity)
+        _remember(self._keys, (prefix.own_key, prefix.shared_key), MAX_KEYS)
 
     def clear(self) -> None:
         """The replica has lost its cache."""
         self._blocks.clear()
+        self._keys.clear()
+
+
+def _remember(known: OrderedDict[int, None], new: Iterable[int], most: int) -> None:
+    for one in new:
+        known[one] = None
+        known.move_to_end(one)
+    while len(known) > most:
+        known.popitem(last=False)

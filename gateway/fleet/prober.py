@@ -83,6 +83,10 @@ class Prober:
                     if adapter.models_path is not None and said is State.READY:
                         answer = await self._get(state, adapter.models_path)
                         said = adapter.model_state(*answer, state.variant.served_model)
+                        if state.variant.adapters and answer[0] == 200:
+                            listed = adapter.listed_adapters(answer[1])
+                            if listed is not None:
+                                state.adapters.listed(listed)
                     if adapter.load_path is not None and said is State.READY:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
             except (httpx.HTTPError, OSError, ValueError):  # a TimeoutError is an OSError

@@ -9,7 +9,9 @@ class ReplicaView(Protocol):
 
     `load` is requests there, our own and those of others; `turns` how often it was picked,
     divided by its weight; `kv_cache_used_ratio` 0 to 1, None when unknown. `prefilling`: blocks of
-    prompts that it has yet to compute; `seed`: a number of its own, the same in every process.
+    prompts that it has yet to compute; `sent`: those that it was sent to compute of late, by this
+    process; `is_shared`: whether others send there, too. `seed`: a number of its own, the same in
+    every process.
     """
 
     @property
@@ -32,6 +34,12 @@ class ReplicaView(Protocol):
 
     @property
     def prefilling(self) -> float: ...
+
+    @property
+    def sent(self) -> float: ...
+
+    @property
+    def is_shared(self) -> bool: ...
 
     @property
     def seed(self) -> int: ...

@@ -34,7 +34,9 @@ from gateway.fleet.health import (
     stands_out,
     why_eject,
 )
+from gateway.fleet.loadable import Loadable, having
 from gateway.fleet.prefix_index import PrefixIndex
+from gateway.fleet.sent import Sent
 from gateway.fleet.target import Target
 from gateway.wire.prefix import BLOCK_BYTES, NO_PREFIX, Prefix
 
@@ -55,10 +57,11 @@ class ReplicaState:
     `most` is how many of our requests it is to have at once, as `target` says; `was_full`: that
     many were there when another came, since the last probe. `on_free` is called whenever a
     request of ours has ended there, while others wait. `usual_s` is how long answers take, 0
-    while none has been seen.
+    while none has been seen. `adapters` are those that it has.
     """
 
     __slots__ = (
+        "adapters",
         "awaits_trial",
         "era",
         "health",
@@ -73,11 +76,13 @@ class ReplicaState:
         "others",
         "prefilling",
         "prefixes",
+        "processes",
         "reason",
         "record",
         "replica",
         "running",
         "seed",
+        "sendings",
         "serves_in_panic",
         "target",
         "trial",
@@ -101,6 +106,8 @@ class ReplicaState:
         self.waiting: float | None = None
         self.prefilling = 0
         self.prefixes = PrefixIndex()
+        self.sendings = Sent()
+        self.processes = processes
         self.seed = _seed(replica)
         self.kv_cache_used_ratio: float | None = None
         self.kv_cache_tokens: int | None = None
@@ -117,6 +124,7 @@ class ReplicaState:
         self.most = self.target.most
         self.was_full = False
         self.usual_s = 0.0
+        self.adapters = Loadable()
         self.on_free: Callable[[ReplicaState], None] | None = None
 
     @property
@@ -127,6 +135,16 @@ class ReplicaState:
     def load(self) -> float:
         """Requests there: our own, and those of others."""
         return self.in_flight + self.others
+
+    @property
+    def sent(self) -> float:
+        """Blocks of prompts that we sent there to compute, of late."""
+        return self.sendings.blocks
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others send there, as far as is known."""
+        return self.processes > 1 or self.others > 0
 
     def known_blocks(self, blocks: Sequence[int]) -> int:
         """How many blocks of a prompt, from its beginning, are likely in its KV cache."""
@@ -140,6 +158,7 @@ class ReplicaState:
         """Take over a changed configuration of the same replica."""
         self.variant, self.replica = variant, replica
         self.name, self.weight = replica.name, replica.weight
+        self.processes = processes
         if not self.target.is_for(replica.concurrency, processes):
             self.target = Target(replica.concurrency, processes)
             self.most = self.target.most
@@ -177,6 +196,7 @@ class Lease:
             self._prefilling = len(prefix.blocks) - state.prefixes.matched(prefix.blocks)
             state.prefilling += self._prefilling
             state.prefixes.add(prefix)
+            state.sendings.add(self._prefilling)
         self.era = state.era
         self.since_s: float | None = None
         self._is_held = True
@@ -246,10 +266,14 @@ class FleetState:
         self._states, self._by_variant = {}, {}
         for model in catalog.models.values():
             for variant in model.variants:
+                if variant.of is not None:
+                    continue  # it has no replicas of its own
                 states = tuple(
                     self._adopted(before, variant, replica) for replica in variant.replicas
                 )
                 self._by_variant[variant.name] = states
+                for state in states:
+                    state.sendings.share(states[0].sendings.calls)
                 _start_level(states)
                 self._settle_use(states)
         self.catalog = catalog
@@ -267,6 +291,9 @@ class FleetState:
 
         Probes can be wrong: when no usable one is left anywhere, the others are asked as well.
         """
+        if variant.of is not None and variant.adapter is not None:
+            base = self.candidates(variant.of, tried, only_usable=only_usable)
+            return having(base, variant.adapter)
         states = self._by_variant.get(variant.name, ())
         if only_usable:
             return [s for s in states if s.is_usable and s not in tried]
@@ -277,7 +304,8 @@ class FleetState:
         return self._by_variant.get(variant, ())
 
     def has_usable(self, variant: Variant) -> bool:
-        return any(state.is_usable for state in self._by_variant.get(variant.name, ()))
+        states = self._by_variant.get(variant.engines.name, ())
+        return any(state.is_usable for state in states)
 
     def probed(
         self,

@@ -28,6 +28,7 @@ from gateway.wire.prefix import NO_PREFIX
 if TYPE_CHECKING:
     from gateway.engines.kept import Kept
     from gateway.fleet.catalog import Variant
+    from gateway.fleet.loadable import Adapter
     from gateway.limits.limiter import Reservation
     from gateway.queueing.refusals import Refused
     from gateway.queueing.ticket import Ticket
@@ -51,9 +52,13 @@ class Hedge(StrEnum):
     FAILED = "failed"
 
 
-def route_of(state: ReplicaState) -> Route:
-    """Model, variant and replica, as metrics and logs name them."""
-    return (state.variant.model, state.variant.name, state.name)
+def route_of(state: ReplicaState, adapter: "Adapter | None" = None) -> Route:
+    """Model, variant and replica, as metrics and logs name them. An adapter is a model."""
+    variant = state.variant
+    if adapter is None:
+        return (variant.model, variant.name, state.name)
+    tagged = f"{adapter.name}:{variant.tag}" if variant.tag else adapter.name
+    return (adapter.name, tagged, state.name)
 
 
 class Account:
@@ -65,6 +70,7 @@ class Account:
     counted yet.
     `queued_s` is how long it has waited in line, `ticket` what it was charged for the place.
     `prefix` is what the prompt begins with, where the policy reads that.
+    `adapter` is what the call asks for on the engines of another model; None: the model itself.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
     """
 
@@ -74,6 +80,7 @@ class Account:
         "_lease",
         "_settle",
         "_trying",
+        "adapter",
         "attempts",
         "caller",
         "failure",
@@ -103,6 +110,7 @@ class Account:
         self._is_open = True
         self._lease: Lease | None = None
         self.tried: Lease | None = None
+        self.adapter: Adapter | None = None
         self.attempts = 0
         self.is_trying = False
         self.caller: str | None = None
@@ -131,7 +139,7 @@ class Account:
         self.attempts += 1
         self.is_trying = True
         self._lease = self.tried = lease
-        self.route = route_of(lease.state)
+        self.route = route_of(lease.state, self.adapter)
 
     def began(self) -> None:
         """The first content is there."""

@@ -103,7 +103,10 @@ class Attempts:
     ) -> None:
         """`leg`: go on with an answer that has begun, as it says, instead of beginning one."""
         variant = state.variant
-        served = Served(variant.served_model, variant.api_key)
+        asked = account.adapter
+        served = Served(
+            variant.served_model, variant.api_key, None if asked is None else asked.name
+        )
         if leg is None:
             account.kept = _kept(ask, adapter, state)
             request = adapter.prepare(ask, served, call.request_id, account.kept)

@@ -28,12 +28,14 @@ from gateway.fleet.catalog import Variant
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
+from gateway.proxy.adapter_loading import AdapterLoading
 from gateway.proxy.attempt import Attempts, unseen
 from gateway.proxy.budget import RetryBudget
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.deadline import Deadline, allowed_s
 from gateway.proxy.legs import Legs
+from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.proxy.onsets import Onsets
 from gateway.proxy.placing import Placing, Search
 from gateway.proxy.race import Hedged
@@ -64,12 +66,17 @@ class Exchange:
         limiter: Limiter,
         clock: Clock,
         rng: random.Random,
+        mirroring: Mirroring | None = None,
+        loading: AdapterLoading | None = None,
     ) -> None:
+        """`mirroring` None: no call is. `loading` None: engines have all their adapters."""
         self.fleet = fleet
         self.retries = retries
         self.is_draining = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._engines = engines
+        self._mirroring = mirroring
+        self._loading = loading
         self._attempts = attempts
         self._books = books
         self._clock = clock
@@ -132,9 +139,23 @@ class Exchange:
         account.stream = ask.stream
         account.story.ask = ask
         route = resolve(self.fleet.catalog, ask.model, caller.plan, self._rng)
+        account.adapter = route[0].adapter
         account.prefix = self._placing.prefix(call, ask, route)
-        with Deadline(allowed_s(call, route[0]), self.loop):
-            await self._try_all(Search(call, ask, caller, route, account), client)
+        search = Search(call, ask, caller, route, account)
+        mirrored = None
+        if route[0].mirror is not None and self._mirroring is not None:
+            mirrored = self._mirroring.sampled(route[0], call, ask, client)
+        if mirrored is None:
+            await self._within_time(search, client)
+            return
+        try:
+            await self._within_time(search, mirrored.client)
+        finally:
+            mirrored.over(account)
+
+    async def _within_time(self, search: Search, client: Client) -> None:
+        with Deadline(allowed_s(search.call, search.route[0]), self.loop):
+            await self._try_all(search, client)
 
     async def _try_all(self, search: Search, client: Client) -> None:
         call, account, first = search.call, search.account, search.route[0]
@@ -170,18 +191,29 @@ class Exchange:
         if state.target.gradient is not None:
             lease.since_s = self._clock.now_s()
         try:
-            if state.variant.hedging is None:
-                adapter = self._engines[state.variant.engine]
-                await self._attempts.run(call, ask, adapter, state, client, account)
+            if account.adapter is None or self._loading is None:
+                await self._try(call, ask, client, lease, search)
             else:
-                rival = partial(self._rival, state, search)
-                await self._hedged.run(call, ask, lease, client, account, rival)
+                async with self._loading.ready(state, account.adapter, call.request_id):
+                    await self._try(call, ask, client, lease, search)
         except GatewayError as failure:
             return failure
         else:
             return None
         finally:
             account.release()
+
+    async def _try(
+        self, call: Call, ask: Ask, client: Client, lease: Lease, search: Search
+    ) -> None:
+        account, state = search.account, lease.state
+        # a second replica would have to have the adapter, too
+        if state.variant.hedging is None or account.adapter is not None:
+            adapter = self._engines[state.variant.engine]
+            await self._attempts.run(call, ask, adapter, state, client, account)
+        else:
+            rival = partial(self._rival, state, search)
+            await self._hedged.run(call, ask, lease, client, account, rival)
 
     async def _failure_beyond(
         self,

@@ -23,7 +23,6 @@ from gateway.proxy.resume import decide, is_the_engines
 from gateway.proxy.story import RESUME
 from gateway.routing.policy import RoutingPolicy
 from gateway.wire.ask import Ask
-from gateway.wire.prefix import Prefix
 
 if TYPE_CHECKING:
     from gateway.engines.leg import Way
@@ -79,7 +78,7 @@ class Legs:
             if leg.remaining == 0:
                 self._close(call, ask, client, account, kept)
                 return None
-            state = self._pick(tried, account.prefix)
+            state = self._pick(tried, account)
             if state is None:
                 self._refused(account, Why.NO_REPLICA)
                 break
@@ -118,12 +117,19 @@ class Legs:
         finally:
             account.release()
 
-    def _pick(self, tried: list[ReplicaState], prefix: Prefix) -> ReplicaState | None:
-        """Another replica of the same variant: only those are sure to speak the same tokens."""
+    def _pick(self, tried: list[ReplicaState], account: Account) -> ReplicaState | None:
+        """Another replica of the same variant: only those are sure to speak the same tokens.
+
+        One that has the call's adapter: its client has half an answer, and does not wait for it.
+        """
         variant = tried[0].variant
         for only_usable in (True, False):
-            if states := self._fleet.candidates(variant, tried, only_usable=only_usable):
-                return self._policies[variant.policy].pick(states, prefix, self._rng)
+            states = self._fleet.candidates(variant, tried, only_usable=only_usable)
+            if account.adapter is not None:
+                name = account.adapter.name
+                states = [one for one in states if one.adapters.has(name)]
+            if states:
+                return self._policies[variant.policy].pick(states, account.prefix, self._rng)
         return None
 
     def _refused(self, account: Account, why: Why) -> None:

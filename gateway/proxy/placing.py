@@ -84,7 +84,8 @@ class Placing:
         """What the prompt begins with, where any policy on the way wants to know."""
         for variant in route:
             if self._policies[variant.policy].reads_prefix:
-                return prefix_of(ask, session_of(ask, call.session, variant.session))
+                salt = b"" if variant.adapter is None else variant.adapter.name.encode()
+                return prefix_of(ask, session_of(ask, call.session, variant.session), salt)
         return NO_PREFIX
 
     async def place(self, search: Search) -> Lease:
@@ -96,7 +97,7 @@ class Placing:
         while True:
             state = await self._reserved(search)
             if state is None:
-                raise NoReplica("no replica can take this call now")
+                raise NoReplica(_nobody(search))
             if state.in_flight < state.most:
                 return Lease(state, search.account.prefix)
             try:
@@ -141,7 +142,7 @@ class Placing:
         full = list(search.passed)
         if account.reservation is None and len(search.route) == 1:  # there is no choice to make
             (only,) = search.route
-            account.reservation = await self._limiter.reserve(caller, only, ask)
+            account.reservation = await self._limiter.reserve(caller, only.engines, ask)
         while True:
             state = self._pick(search, full)
             before = account.reservation
@@ -171,7 +172,7 @@ class Placing:
                 account.prefix,
                 waited_s=account.queued_s,
                 left_s=call.received_s + allowed_s(call, search.route[0]) - began_s,
-                tried=search.tried,
+                tried=self._shunned(search),
                 ticket=account.ticket,
             )
         finally:
@@ -182,6 +183,18 @@ class Placing:
         if place.lease is not None:
             self._books.waited(account, variant, search.caller.plan.priority)
         return place.lease
+
+    def _shunned(self, search: Search) -> list[ReplicaState]:
+        """Whom the call does not wait for: those it tried, and those without its adapter."""
+        adapter = search.account.adapter
+        if adapter is None:
+            return search.tried
+        return search.tried + [
+            one
+            for variant in search.route
+            for one in self._fleet.replicas_of(variant.engines.name)
+            if not one.adapters.may_load(adapter)
+        ]
 
     def _pick(self, search: Search, full: Collection[Variant]) -> ReplicaState | None:
         """A replica of the first variant that has one left; ready ones anywhere come first.
@@ -198,7 +211,7 @@ class Placing:
                 if operation not in self._engines[variant.engine].operations:
                     continue
                 is_possible = True
-                if variant in full:
+                if full and variant.engines in full:
                     continue
                 if states := self._fleet.candidates(variant, shunned, only_usable=only_usable):
                     policy, prefix = self._policies[variant.policy], search.account.prefix
@@ -220,3 +233,10 @@ class Placing:
         awake = ((*tried, *self._resting.at(now_s)), True)
         shunned = (*tried, *self._resting.at(now_s, only_told=True)) if tried else tried
         return (awake, (shunned, True), (shunned, False))
+
+
+def _nobody(search: Search) -> str:
+    adapter = search.account.adapter
+    if adapter is None:
+        return "no replica can take this call now"
+    return f'no replica that has the adapter "{adapter.name}", or can load it, can take this call'

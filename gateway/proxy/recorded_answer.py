@@ -1,4 +1,4 @@
-"""A client whose answer is kept as well, for traces with content."""
+"""A client whose answer is kept as well: for traces with content, and to compare a shadow's."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,11 +10,16 @@ MAX_BYTES: Final = 256 * 1024
 
 
 class RecordedAnswer:
-    """A `Client` in front of another. `body` is what it was sent, as far as there is room."""
+    """A `Client` in front of another. `body` is what it was sent, as far as there is room.
 
-    def __init__(self, client: Client) -> None:
+    `is_cut`: there was more.
+    """
+
+    def __init__(self, client: Client, max_bytes: int = MAX_BYTES) -> None:
         self.body = bytearray()
+        self.is_cut = False
         self._client = client
+        self._max_bytes = max_bytes
 
     @property
     def is_gone(self) -> bool:
@@ -53,4 +58,6 @@ class RecordedAnswer:
         self._client.on_pressure(pause, resume)
 
     def _keep(self, piece: bytes) -> None:
-        self.body += piece[: MAX_BYTES - len(self.body)]
+        room = self._max_bytes - len(self.body)
+        self.body += piece[:room]
+        self.is_cut = self.is_cut or len(piece) > room

@@ -69,6 +69,7 @@ class SimulatedEngine:
         self.requests: deque[Seen] = deque(maxlen=_KEPT_REQUESTS)
         self.counts = Counts()
         self.url = ""
+        self.adapters: dict[str, str] = {}
         self.is_draining = False
         self.is_loading = False
         self.is_asleep = False

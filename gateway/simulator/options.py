@@ -13,6 +13,7 @@ class EngineOptions:
     That is 12,000 prompt tokens a second, 8 ms between tokens for one request and 20 ms for
     128 at once, and 476,000 tokens of KV cache (the last as vLLM 0.19 reported it); a step computes
     at most 8192 tokens of prompts, vLLM's default there.
+    `adapters`: those of LoRA that it starts with; `loads_adapters`: it can be told to load others.
     `max_queued` None: the queue has no bound. `drain_s` 0: SIGTERM ends running answers at once.
     """
 
@@ -33,6 +34,9 @@ class EngineOptions:
     unicode: bool = False
     keep_alive_s: float = 5.0
     drain_s: float = 0.0
+    adapters: tuple[str, ...] = ()
+    loads_adapters: bool = False
+    adapter_load_s: float = 0.0
 
     @property
     def context_tokens(self) -> int:

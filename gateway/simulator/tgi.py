@@ -108,7 +108,7 @@ class TgiFace(OpenAiFace):
     @override
     def model_of(self, body: Body) -> str:
         name = body.get("model")
-        if name not in (None, "tgi"):
+        if name not in (None, "tgi", *self.options.adapters):
             raise _invalid(f"adapter {name} could not be found")
         return self.options.models[0]
 
@@ -216,6 +216,9 @@ class TgiFace(OpenAiFace):
         parameters = body.get("parameters") or {}
         self.check_types(parameters)
         self.check(parameters)
+        adapter = parameters.get("adapter_id")
+        if adapter is not None and adapter not in self.options.adapters:
+            raise _invalid(f"adapter_id {adapter} is not preloaded")
         prompt = encode(inputs)
         asked = parameters.get("max_new_tokens", 100)
         return Job(

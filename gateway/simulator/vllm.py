@@ -8,6 +8,9 @@ from typing import Final
 
 from typing_extensions import override
 
+from gateway.simulator.adapters import LOAD, UNLOAD, Adapters
+from gateway.simulator.engine import SimulatedEngine
+from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
 from gateway.simulator.kv_cache import BLOCK_TOKENS
 from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens
@@ -30,6 +33,12 @@ _INVALID: Final = "Bad Request"  # what its parser says no to, before vLLM itsel
 
 class VllmFace(OpenAiFace):
     """vLLM's OpenAI server."""
+
+    @override
+    def __init__(self, engine: SimulatedEngine) -> None:
+        super().__init__(engine)
+        self.adapters = Adapters(engine.options)
+        engine.adapters = self.adapters.by_name
 
     @override
     def get(self, request: Request, wire: Wire) -> None:
@@ -59,7 +68,17 @@ class VllmFace(OpenAiFace):
                 "parent": None,
                 "max_model_len": self.options.context_tokens,
             }
+        models["data"] += self.adapters.listed(self.engine.unix_s())
         return models
+
+    @override
+    async def post(self, request: Request, body: Body, wire: Wire, fault: Fault | None) -> None:
+        if self.options.loads_adapters and request.path == LOAD:
+            self.text(wire, 200, await self.adapters.load(body), "text/plain")
+        elif self.options.loads_adapters and request.path == UNLOAD:
+            self.text(wire, 200, self.adapters.unload(body), "text/plain")
+        else:
+            await super().post(request, body, wire, fault)
 
     @override
     def error(self, refused: Refused) -> Body:
@@ -107,6 +126,9 @@ class VllmFace(OpenAiFace):
 
     @override
     def model_of(self, body: Body) -> str:
+        name = body.get("model")
+        if isinstance(name, str) and name in self.adapters.by_name:
+            return name
         try:
             return super().model_of(body)
         except Refused as refused:

@@ -23,6 +23,7 @@ from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings
 from gateway.telemetry.counted import Counted
 from gateway.telemetry.exposition import written
 from gateway.telemetry.instruments import Count, Distribution, Instruments
+from gateway.telemetry.mirror_metrics import MirrorMetrics
 from gateway.telemetry.negotiation import Format
 
 MAX_CALLERS: Final = 100
@@ -204,6 +205,7 @@ class Metrics:
             "were waiting for it (`dropped`).",
             ("result",),
         )
+        self.mirrors = MirrorMetrics(new)
         self._estimates = new.histogram(
             "gateway_token_estimate_ratio",
             "Tokens estimated when a call came, divided by those counted when it was over.",

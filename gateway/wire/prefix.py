@@ -9,6 +9,7 @@ sends a request to a replica that knows less of it than was thought.
 `cache_salt`, with which a tenant keeps its cache entries to itself in vLLM, begins every hash.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 from zlib import crc32
 
@@ -34,7 +35,7 @@ class Prefix(msgspec.Struct, frozen=True, gc=False):
 
     `shared_key` stands for what many conversations begin with (tools and system messages), which
     is `shared_blocks` long; 0: there is none. `own_key` stands for the conversation or session.
-    `past_blocks` is how long it was before its last message, 0 where that is the first.
+    `past_blocks` is how long it was before its last message, 0 where nobody has answered yet.
     `has_session`: the caller said what belongs together.
     """
 
@@ -49,11 +50,14 @@ class Prefix(msgspec.Struct, frozen=True, gc=False):
 NO_PREFIX = Prefix()
 
 
-def prefix_of(ask: Ask, session: bytes | None = None) -> Prefix:
-    """`session`: what its caller says that belongs together, whatever it begins with."""
+def prefix_of(ask: Ask, session: bytes | None = None, salt: bytes = b"") -> Prefix:
+    """`session`: what its caller says that belongs together, whatever it begins with.
+
+    `salt`: what else must be equal, so that a cache can be shared.
+    """
     fields = ask.fields
     content = memoryview(fields.get(_CONTENT[ask.operation], b""))
-    start = crc32(memoryview(fields.get("cache_salt", b"")))
+    start = crc32(memoryview(fields.get("cache_salt", b"")), crc32(salt))
     if "tools" in fields:
         blocks, start = _chained(memoryview(fields["tools"]), start, with_rest=True)
     else:
@@ -110,13 +114,27 @@ def _parts(ask: Ask, content: memoryview, start: int, has_tools: bool) -> tuple[
         text = memoryview(message)
         own_key = crc32(text, own_key)
         if not _is_system(text):
-            past_bytes = len(content) - len(memoryview(messages[-1])) - 2
-            return key, shared_bytes, own_key, past_bytes if number < len(messages) else 0
+            return key, shared_bytes, own_key, _past_bytes(content, messages[number:])
         key = own_key
         shared_bytes += len(text) + 1  # the bracket or comma before it
     return key, shared_bytes, own_key, 0
 
 
+def _past_bytes(content: memoryview, following: Sequence[msgspec.Raw]) -> int:
+    """How much of a conversation was there when an engine answered last; 0: none has.
+
+    `following`: its messages after the first of a user.
+    """
+    if not any(b'"assistant"' in _head(memoryview(message)) for message in following):
+        return 0
+    return len(content) - len(memoryview(following[-1])) - 2
+
+
 def _is_system(message: memoryview) -> bool:
-    head = message[:_HEAD_BYTES].tobytes()
+    head = _head(message)
     return b'"system"' in head or b'"developer"' in head
+
+
+def _head(message: memoryview) -> bytes:
+    """Where the role is written; few clients write it after the content."""
+    return message[:_HEAD_BYTES].tobytes()

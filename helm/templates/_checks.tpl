@@ -125,8 +125,8 @@
 {{- if and ($deploy.cache | default dict).predownload (eq $kind "llamacpp") -}}
 {{- $problems = append $problems "deploy.cache.predownload: llama.cpp's image has nothing to download with, the engine does it itself" -}}
 {{- end -}}
-{{- if and $deploy.lora_adapters (ne $kind "vllm") -}}
-{{- $problems = append $problems (printf "deploy.lora_adapters: only vllm's can be asked for by name, not %s's" $kind) -}}
+{{- if and $deploy.lora_adapters (not (has $kind (list "vllm" "tgi"))) -}}
+{{- $problems = append $problems (printf "deploy.lora_adapters: only those of vllm and tgi can be asked for by name, not %s's" $kind) -}}
 {{- end -}}
 {{- if has $kind (list "vllm" "tgi") -}}
 {{- $known := get (include "sluicegate.quantizations" . | fromJson) $kind -}}

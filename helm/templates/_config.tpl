@@ -5,8 +5,7 @@
 {{- range $key := include "sluicegate.ownKeys" . | fromJsonArray -}}
 {{- $_ := unset $document $key -}}
 {{- end -}}
-{{- $models := (include "sluicegate.models" . | fromJson).models -}}
-{{- $_ := set $document "models" (concat $models (include "sluicegate.adapters" $models | fromJson).models) -}}
+{{- $_ := set $document "models" (include "sluicegate.models" . | fromJson).models -}}
 {{- if .Values.redis.enabled -}}
 {{- $redis := dict "store" "redis" "redis_url" (dict "from_env" "GATEWAY_REDIS_URL") -}}
 {{- $_ := set $document "limits" (merge $redis ($document.limits | default dict)) -}}
@@ -14,20 +13,17 @@
 {{- toYaml $document -}}
 {{- end -}}
 
-{{- /* A LoRA adapter is a model of its own on the replicas of the one it adapts. */ -}}
+{{- /* The names of the LoRA adapters: to clients each is a model, which the gateway makes of it. */ -}}
 {{- define "sluicegate.adapters" -}}
 {{- $models := list -}}
 {{- range $model := . -}}
-{{- $byName := dict -}}
+{{- $names := dict -}}
 {{- range $variant := $model.variants -}}
-{{- range $adapter := ($variant.deploy | default dict).lora_adapters | default list -}}
-{{- $own := set (omit $variant "deploy" "weight" "limits") "served_model" $adapter.name -}}
-{{- $_ := set $byName $adapter.name (append (get $byName $adapter.name | default list) $own) -}}
+{{- range $adapter := concat ($variant.adapters | default list) (($variant.deploy | default dict).lora_adapters | default list) -}}
+{{- $_ := set $names $adapter.name true -}}
 {{- end -}}
 {{- end -}}
-{{- range $name := keys $byName | sortAlpha -}}
-{{- $models = append $models (merge (dict "name" $name "variants" (get $byName $name)) (omit $model "name" "aliases" "variants" "fallbacks" "limits")) -}}
-{{- end -}}
+{{- range $name := keys $names | sortAlpha }}{{ $models = append $models (dict "name" $name) }}{{ end -}}
 {{- end -}}
 {{- dict "models" $models | toJson -}}
 {{- end -}}

@@ -67,6 +67,9 @@
 {{- if ne $cache "auto" }}{{ $args = concat $args (list "--kv-cache-dtype" (ternary "fp8_e4m3fn" "fp8_e5m2" (eq $cache "fp8"))) }}{{ end -}}
 {{- if ne ($d.dtype | default "auto") "auto" }}{{ $args = concat $args (list "--dtype" (include "sluicegate.dtype" $d.dtype)) }}{{ end -}}
 {{- with $d.gpu_memory_utilization }}{{ $args = concat $args (list "--cuda-memory-fraction" (toString .)) }}{{ end -}}
+{{- $adapters := list -}}
+{{- range $d.lora_adapters }}{{ $adapters = append $adapters (printf "%s=%s" .name .source) }}{{ end -}}
+{{- with $adapters }}{{ $args = concat $args (list "--lora-adapters" (join "," .)) }}{{ end -}}
 {{- dict "args" $args | toJson -}}
 {{- end -}}
 

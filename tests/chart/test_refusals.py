@@ -126,8 +126,8 @@ def test_what_the_schema_sees(values: str, problem: str) -> None:
         ),
         (
             VARIANT % ("q", "llamacpp", "lora_adapters: [{name: a, source: b}]"),
-            "models[0].variants[0].deploy.lora_adapters: only vllm's can be asked for by name, not "
-            "llamacpp's",
+            "models[0].variants[0].deploy.lora_adapters: only those of vllm and tgi can be asked "
+            "for by name, not llamacpp's",
         ),
         (
             "models: [{name: m, engine: vllm, api_key: {from_env: K}, deploy: {gpu: L4}}]",

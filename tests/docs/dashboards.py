@@ -245,6 +245,66 @@ MODEL = Dashboard(
                 ),
             ],
         ),
+        (
+            "What a shadow answers instead",
+            [
+                Panel(
+                    "Answers that are the same",
+                    "percentunit",
+                    [
+                        (
+                            "sum by (shadow, sampling) (rate(gateway_mirror_answers_total"
+                            '{model=~"$model", text="same"}[$__rate_interval])) / '
+                            "sum by (shadow, sampling) "
+                            f"(rate(gateway_mirror_answers_total{_OF}[$__rate_interval]))",
+                            "{{shadow}} {{sampling}}",
+                        )
+                    ],
+                    "Of mirrored calls; only greedy ones can be expected to be.",
+                ),
+                Panel(
+                    "Alike, median",
+                    "percentunit",
+                    [
+                        (
+                            "histogram_quantile(0.5, sum by (le, shadow, measure) "
+                            f"(rate(gateway_mirror_agreement_ratio_bucket{_OF}[$__rate_interval])))",
+                            "{{shadow}} {{measure}}",
+                        )
+                    ],
+                    "The common beginning of two texts, or the cosine of embeddings.",
+                ),
+                Panel(
+                    "Tokens, shadow against client, median",
+                    "short",
+                    [
+                        (
+                            "histogram_quantile(0.5, sum by (le, shadow) "
+                            f"(rate(gateway_mirror_length_ratio_bucket{_OF}[$__rate_interval])))",
+                            "{{shadow}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "First token of both",
+                    "s",
+                    _quantiles("gateway_mirror_time_to_first_token_seconds", _OF, "side"),
+                ),
+                Panel(
+                    "Whole answer of both",
+                    "s",
+                    _quantiles("gateway_mirror_duration_seconds", _OF, "side"),
+                ),
+                Panel(
+                    "Mirrored, and not",
+                    "reqps",
+                    [
+                        _sum("gateway_mirror_calls_total", _OF, "shadow", "outcome"),
+                        _sum("gateway_mirror_skipped_total", _OF, "shadow", "reason"),
+                    ],
+                ),
+            ],
+        ),
     ],
 )
 

@@ -36,6 +36,8 @@ ADVICE: dict[type[GatewayError], str] = {
     errors.DeadlineExceeded: "Ask for fewer tokens, or raise `timeouts.total_s` "
     "(or the `x-request-timeout-ms` that was sent).",
     errors.LimiterDown: "Is Redis up? Else choose another `limits.on_store_failure`.",
+    errors.AdapterNotLoaded: "Is the adapter's `path` right, and may the engine load it? See "
+    "[adapters](adapters.md).",
     errors.NoReplica: "`GET /ready` and `gateway_replica_usable` show which replicas are out.",
     errors.Overloaded: "Wait for `retry-after`. If it lasts, add replicas: see "
     "[overload](overload.md).",

@@ -79,7 +79,7 @@ def write_hugging_face(model: TinyLlama, folder: Path) -> None:
     }
     for name, document in documents.items():
         (folder / name).write_text(json.dumps(document, ensure_ascii=False, indent=1))
-    (folder / "model.safetensors").write_bytes(_safetensors(model.weights))
+    (folder / "model.safetensors").write_bytes(safetensors(model.weights))
 
 
 def _config() -> dict[str, object]:
@@ -143,7 +143,7 @@ def _shape(name: str, matrix: Matrix) -> list[int]:
     return [len(matrix[0])] if "norm" in name else [len(matrix), len(matrix[0])]
 
 
-def _safetensors(weights: Mapping[str, Matrix]) -> bytes:
+def safetensors(weights: Mapping[str, Matrix]) -> bytes:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     body = bytearray()
     for name, matrix in weights.items():

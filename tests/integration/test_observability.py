@@ -109,7 +109,7 @@ def test_every_label_is_one_of_the_gateways() -> None:
 
 def test_the_bound_of_the_objective_is_a_bucket() -> None:
     (spread,) = (
-        metric for metric in all_metrics() if metric.name.endswith("time_to_first_token_seconds")
+        one for one in all_metrics() if one.name == "gen_ai_server_time_to_first_token_seconds"
     )
     asked = {bound for _, query in QUERIES for bound in re.findall(r'le="([^"]+)"', query)}
     assert asked == {"2.5"}

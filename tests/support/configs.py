@@ -49,6 +49,8 @@ class AView:
     turns: float = 0.0
     kv_cache_used_ratio: float | None = None
     prefilling: float = 0.0
+    sent: float = 0.0
+    is_shared: bool = True
     seed: int = 0
     knows: tuple[int, ...] = ()
 

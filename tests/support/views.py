@@ -21,6 +21,8 @@ def views(min_size: int = 1, max_size: int = 8) -> st.SearchStrategy[list[AView]
             turns=_counts.map(float),
             kv_cache_used_ratio=st.none() | st.floats(0, 1),
             prefilling=_counts.map(float),
+            sent=_counts.map(float),
+            is_shared=st.booleans(),
             seed=st.integers(0, 2**64 - 1),
             knows=st.lists(_hashes, max_size=12).map(tuple),
         ),

@@ -67,3 +67,21 @@ async def test_what_a_caller_may_not_use_does_not_exist_for_it(name: str, key: s
 async def test_without_a_key_nothing_is_listed(path: str, key: str | None) -> None:
     answer = await asked(path, key)
     assert answer.status_code == 401
+
+
+async def test_an_adapter_names_what_it_adapts() -> None:
+    fleet = FleetState(
+        a_catalog(a_model("m", variants=[a_variant("fp8", adapters=[{"name": "sql"}])]))
+    )
+    app = FastAPI()
+    app.include_router(models_router(fleet, 123))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://gateway"
+    ) as client:
+        told = (await client.get("/v1/models")).json()["data"]
+    assert {one["id"]: one.get("parent", "none") for one in told} == {
+        "m": "none",
+        "m:fp8": "none",
+        "sql": "m",
+        "sql:fp8": "m:fp8",
+    }

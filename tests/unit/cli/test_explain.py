@@ -81,6 +81,21 @@ def test_what_a_name_means(file: Path) -> None:
     assert "drawn by weight" not in meaning(file, "drawn:a")
 
 
+def test_a_model_whose_calls_are_mirrored_says_where(file: Path) -> None:
+    file.write_text(
+        CONFIG.replace("    fallbacks: [small]", "    mirror: {to: small, sample: 0.1}")
+    )
+    assert meaning(file, "llama").endswith('0.1 of its calls are mirrored to "small"')
+    assert "mirrored" not in meaning(file, "small")
+
+
+def test_an_adapter_says_whose_engines_answer(file: Path) -> None:
+    file.write_text(
+        CONFIG.replace("url: http://d:8000", "url: http://d:8000, adapters: [{name: sql}]")
+    )
+    assert meaning(file, "sql").endswith("it is a LoRA adapter on the engines of small")
+
+
 def test_an_unknown_name_fails_and_is_told_what_is_near(file: Path) -> None:
     outcome = explained(file, "smal")
     assert outcome.code == 1

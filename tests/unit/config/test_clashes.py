@@ -30,6 +30,20 @@ from gateway.config.clashes import clashes
             {"keys": [{"name": "k", "plan": "gold"}, {"name": "l", "plan": "default"}]},
             ['keys[0].plan: "gold" is no plan'],
         ),
+        (
+            {
+                "models": [
+                    {"name": "a", "adapters": [{"name": "b"}, {"name": "b"}]},
+                    {"name": "b"},
+                    {"name": "c", "variants": [{"adapters": [{"name": "a"}]}, {"adapters": 7}]},
+                ]
+            },
+            [
+                'models[1].name: "b" is ambiguous, it is also models[0].adapters[0].name',
+                'models[2].variants[0].adapters[0].name: "a" is ambiguous, it is also '
+                "models[0].name",
+            ],
+        ),
         ({"plans": [{"name": "gold"}], "keys": [{"name": "k", "plan": "gold"}]}, []),
     ],
 )

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gateway.engines.adapter import Shown, State
+from gateway.engines.adapter import Served, Shown, State
 from gateway.engines.openai import OpenAiAdapter
 from gateway.errors import EngineFault, EngineRefused
 from gateway.wire.ask import Operation, read_ask
@@ -76,3 +76,13 @@ def test_a_model_is_missing_only_when_a_readable_list_leaves_it_out(
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_list_of_models_that_our_key_does_not_open_tells_of_the_key(status: int) -> None:
     assert OPENAI.state(status, b"") is State.CREDENTIALS_REFUSED
+
+
+def test_an_adapter_is_asked_for_as_a_model_and_is_the_servers_own_matter() -> None:
+    adapter = OpenAiAdapter()
+    given = read_ask(b'{"model":"sql","messages":[]}', Operation.CHAT)
+    request = adapter.prepare(given, Served("base", None, "sql"), "id")
+    assert json.loads(request.body)["model"] == "sql"
+    assert adapter.listed_adapters(b"{}") is None
+    assert adapter.load_adapter("sql", "/a", Served("base"), "id") is None
+    assert adapter.unload_adapter("sql", Served("base"), "id") is None

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.engines.adapter import Shown
+from gateway.engines.adapter import Served, Shown
 from gateway.engines.tgi import TgiAdapter
 from gateway.errors import EngineFault, EngineOverloaded, EngineRefused, GatewayError
 from gateway.wire.ask import Ask, Operation, read_ask
@@ -133,3 +133,20 @@ def test_figures_are_read_from_its_metrics() -> None:
     assert (load.running, load.waiting) == (8, 3)
     assert load.kv_cache_used_ratio == 0.25
     assert load.kv_cache_tokens == 2000
+
+
+@pytest.mark.parametrize(("adapter", "model"), [(None, "tgi"), ("sql", "sql")])
+def test_any_other_model_than_tgi_is_an_adapter(adapter: str | None, model: str) -> None:
+    request = TgiAdapter().prepare(ask(), Served("m", None, adapter), "id")
+    assert json.loads(request.body)["model"] == model
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_its_own_api_takes_an_adapter_among_the_parameters(stream: bool) -> None:
+    given = ask(Operation.GENERATE, stream=stream, parameters={"top_k": 3})
+    request = TgiAdapter().prepare(given, Served("m", None, "sql"), "id")
+    details = {"details": True} if stream else {}
+    assert json.loads(request.body)["parameters"] == {"top_k": 3, "adapter_id": "sql"} | details
+    wrong = ask(Operation.GENERATE, parameters=7)
+    request = TgiAdapter().prepare(wrong, Served("m", None, "sql"), "id")
+    assert json.loads(request.body)["parameters"] == 7

@@ -1,3 +1,4 @@
+from gateway.engines.adapter import Served
 from gateway.engines.vllm import VllmAdapter
 from gateway.errors import EngineMisconfigured, EngineRefused
 
@@ -36,3 +37,22 @@ def test_sleep_is_seen() -> None:
     asleep = b'vllm:engine_sleep_state{sleep_state="weights_offloaded"} 1\n'
     assert not VLLM.load(awake).asleep
     assert VLLM.load(asleep).asleep
+
+
+def test_adapters_are_those_that_are_listed_with_a_parent() -> None:
+    body = b'{"data":[{"id":"base","parent":null},{"id":"sql","parent":"base"},{"id":"x"}]}'
+    assert VLLM.listed_adapters(body) == frozenset(("sql",))
+    assert VLLM.listed_adapters(b"?") is None
+
+
+def test_an_adapter_is_loaded_by_path_and_unloaded_by_name() -> None:
+    load = VLLM.load_adapter("sql", "/a", Served("base", "sk-1"), "id-1")
+    unload = VLLM.unload_adapter("sql", Served("base"), "id-1")
+    assert load is not None
+    assert unload is not None
+    assert (load.path, load.body) == (
+        "/v1/load_lora_adapter",
+        b'{"lora_name":"sql","lora_path":"/a"}',
+    )
+    assert (b"authorization", b"Bearer sk-1") in load.fixed
+    assert (unload.path, unload.body) == ("/v1/unload_lora_adapter", b'{"lora_name":"sql"}')

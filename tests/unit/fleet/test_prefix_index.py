@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet.prefix_index import PrefixIndex
+from gateway.fleet.prefix_index import MAX_KEYS, PrefixIndex
 from gateway.wire.prefix import Prefix
 
 
@@ -25,17 +25,28 @@ def test_it_knows_the_keys_of_what_was_sent() -> None:
 
 
 def test_the_end_of_a_prompt_is_forgotten_before_its_beginning() -> None:
-    index = PrefixIndex(capacity=5)
+    index = PrefixIndex(capacity=3)
     index.add(prefix(1, 2, 3, 4))
     assert index.matched((1, 2, 3, 4)) == 3
 
 
 def test_the_longest_unused_is_forgotten_first() -> None:
-    index = PrefixIndex(capacity=7)  # two prompts of two blocks, their keys, and the shared one
+    index = PrefixIndex(capacity=4)  # two prompts of two blocks
     for first in (10, 20, 10, 30):
         index.add(prefix(first, first + 1, own=-first))
     assert index.matched((20, 21)) == 0
     assert index.matched((10, 11)) == index.matched((30, 31)) == 2
+
+
+def test_where_something_was_sent_is_remembered_longer_than_its_blocks() -> None:
+    index = PrefixIndex(capacity=2)
+    index.add(prefix(1, 2, own=-1))
+    index.add(prefix(3, 4, own=-3))
+    assert index.matched((1, 2)) == 0
+    assert -1 in index
+    for own in range(1, MAX_KEYS):
+        index.add(prefix(3, 4, own=own))
+    assert -1 not in index
 
 
 @given(
@@ -55,3 +66,4 @@ def test_a_replica_that_started_anew_knows_nothing() -> None:
     index.add(prefix(1, 2))
     index.clear()
     assert index.matched((1, 2)) == len(index) == 0
+    assert -1 not in index

@@ -504,3 +504,24 @@ async def test_at_the_start_who_fails_is_asked_once_more_and_nobody_else(
     fails(router, "/health", httpx.ConnectError("refused"))
     await probed.prober.start()
     assert [state.condition for state in probed.states] == [Condition.UNHEALTHY]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "known"),
+    [
+        (200, b'{"data":[{"id":"m"},{"id":"sql","parent":"m"}]}', {"sql"}),
+        (200, b"?", None),
+        (500, b"", None),
+    ],
+)
+async def test_adapters_are_those_that_the_engine_lists(
+    router: respx.MockRouter, status: int, body: bytes, known: set[str] | None
+) -> None:
+    router.get(f"{URL}/health").respond(200)
+    router.get(f"{URL}/v1/models").respond(status, content=body)
+    router.get(f"{URL}/metrics").respond(200, content=VLLM)
+    fleet = FleetState(a_catalog(a_model("m", url=URL, adapters=[{"name": "sql"}])))
+    async with ProbeClients() as clients:
+        await Prober(fleet, ENGINES, clients, FakeClock()).probe_all()
+    (state,) = fleet
+    assert state.adapters.known == known

@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.fleet.health import Condition, HealthRules, Reason, Sign
+from gateway.fleet.sent import FADE
 from gateway.fleet.state import FleetState, Lease, ReplicaState
 from gateway.wire.prefix import Prefix
 from tests.support.configs import a_catalog, a_model, a_variant
@@ -572,6 +573,35 @@ def test_a_prompt_is_prefilling_until_its_first_token() -> None:
     assert state.prefilling == state.in_flight == 0
 
 
+def test_what_was_sent_to_compute_fades_with_every_call_to_any_replica() -> None:
+    replicas = [{"url": "http://h0"}, {"url": "http://h1"}]
+    first, second = FleetState(a_catalog({"name": "m", "engine": "vllm", "replicas": replicas}))
+    Lease(first, PROMPT).release()
+    assert (first.sent, second.sent) == (10, 0)
+    Lease(second, Prefix((50, 51))).release()
+    assert (first.sent, second.sent) == (10 * FADE, 2)
+    Lease(second).release()
+    assert second.sent == 2, "what was not read says nothing"
+
+
+def test_a_reload_keeps_what_was_sent() -> None:
+    fleet = FleetState(a_catalog())
+    state = next(iter(fleet))
+    Lease(state, PROMPT).release()
+    fleet.apply(fleet.catalog)
+    assert next(iter(fleet)).sent == 10
+
+
+def test_others_send_to_a_replica_where_there_are_more_processes_or_more_load() -> None:
+    fleet = FleetState(a_catalog())
+    state = next(iter(fleet))
+    told = [state.is_shared]
+    fleet.probed(state, Condition.READY, Load(running=1), 0.0)
+    told.append(state.is_shared)
+    assert told == [False, True]
+    assert next(iter(FleetState(a_catalog(), processes=2))).is_shared
+
+
 def test_what_was_sent_before_need_not_be_computed() -> None:
     state = next(iter(FleetState(a_catalog())))
     Lease(state, PROMPT).release()
@@ -590,8 +620,9 @@ def test_it_is_remembered_as_long_as_the_engine_has_room_for_it() -> None:
     state = next(iter(fleet))
     fleet.probed(state, Condition.READY, Load(kv_cache_tokens=1280), 0.0)
     assert state.prefixes.capacity == 10
-    Lease(state, PROMPT).release()
-    assert 0 < state.known_blocks(PROMPT.blocks) < 10
+    longer = (*PROMPT.blocks, 20, 21)
+    Lease(state, Prefix(longer, own_key=99)).release()
+    assert state.known_blocks(longer) == 10
 
 
 def test_an_ejected_replica_may_have_lost_what_it_knew() -> None:
@@ -611,3 +642,15 @@ def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> N
     seeds = [[state.seed for state in FleetState(catalog)] for _ in range(2)]
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
+
+
+def test_calls_for_an_adapter_go_to_the_replicas_of_its_model_that_have_it() -> None:
+    variant = a_variant("x", "http://a", "http://b", adapters=[{"name": "sql"}])
+    fleet = FleetState(a_catalog(a_model("m", variants=[variant])))
+    first, second = fleet
+    (sql,) = fleet.catalog.models["sql"].variants
+    first.adapters.listed([])
+    second.adapters.listed(["sql"])
+    assert list(fleet.candidates(sql, (), only_usable=True)) == [second]
+    assert list(fleet.candidates(sql, [second], only_usable=False)) == []
+    assert fleet.has_usable(sql)

@@ -20,6 +20,7 @@ def test_a_whole_answer_is_kept_too() -> None:
     answer = RecordedAnswer(FakeClient())
     answer.respond(200, (), b"body")
     assert bytes(answer.body) == b"body"
+    assert not answer.is_cut
     assert answer.is_finished
 
 
@@ -29,6 +30,7 @@ def test_what_is_kept_is_bounded() -> None:
     for _ in range(3):
         answer.write(b"x" * (MAX_BYTES - 10))
     assert len(answer.body) == MAX_BYTES
+    assert answer.is_cut
 
 
 def test_pressure_and_aborts_reach_the_client() -> None:

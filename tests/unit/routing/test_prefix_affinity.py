@@ -49,8 +49,8 @@ def test_unless_waiting_there_costs_more_than_it_saves() -> None:
     knowing = AView("knowing", seed=1, knows=LONG.blocks, prefilling=30)
     idle = AView("idle", seed=2)
     assert pick([knowing, idle], LONG) == "knowing"
-    assert pick([replace(knowing, prefilling=60), idle], LONG) == "idle"
-    assert pick([replace(knowing, prefilling=0, in_flight=60, load=60), idle], LONG) == "idle"
+    assert pick([replace(knowing, prefilling=90), idle], LONG) == "idle"
+    assert pick([replace(knowing, prefilling=0, in_flight=90, load=90), idle], LONG) == "idle"
 
 
 def test_figures_that_are_seconds_old_count_less_than_our_own() -> None:
@@ -82,6 +82,26 @@ def test_a_system_prompt_that_is_new_to_us_goes_to_its_own_home() -> None:
     for own in range(20):
         new = Prefix(LONG.blocks, shared_key=9, shared_blocks=36, own_key=own)
         assert pick(replicas, new) == home(9, replicas).name
+
+
+def test_what_is_new_goes_where_least_is_to_do_if_nobody_else_sends_there() -> None:
+    replicas = [replace(one, is_shared=False, in_flight=1, load=1) for one in fleet()]
+    replicas[2] = replace(replicas[2], in_flight=0, load=0)
+    for key in range(1, 20):
+        new = Prefix(LONG.blocks, shared_key=key, shared_blocks=36, own_key=100 + key)
+        assert pick(replicas, new) == "r2"
+
+
+def test_what_was_evicted_is_computed_again_where_it_was() -> None:
+    replicas = [replace(one, is_shared=False) for one in fleet()]
+    replicas[3] = replace(replicas[3], knows=(9,), turns=5)
+    assert pick(replicas, Prefix(LONG.blocks, shared_key=9, shared_blocks=36)) == "r3"
+
+
+def test_who_was_sent_much_of_late_costs_more() -> None:
+    replicas = [replace(one, is_shared=False, sent=10) for one in fleet()]
+    replicas[1] = replace(replicas[1], sent=0, turns=5)
+    assert pick(replicas, LONG) == "r1"
 
 
 def test_one_that_is_known_everywhere_leaves_conversations_to_theirs() -> None:

@@ -16,6 +16,7 @@ from tests.support.openmetrics import families
 
 A_ROUTE = ("m", "m:fp8", "r0")
 LABELS = dict(zip(ROUTE, A_ROUTE, strict=True))
+MIRROR = ("model", "shadow")
 SLOT_BYTES = 64 * 1024
 
 # the metric as it is shown, its kind, its labels
@@ -34,6 +35,13 @@ NAMES = {
     "gateway_queue_refusals": ("counter", {"model", "variant", "priority", "reason"}),
     "gateway_queue_wait_seconds": ("histogram", {"model", "variant", "priority", "le"}),
     "gateway_trace_spans": ("counter", {"result"}),
+    "gateway_mirror_calls": ("counter", {*MIRROR, "outcome"}),
+    "gateway_mirror_skipped": ("counter", {*MIRROR, "reason"}),
+    "gateway_mirror_answers": ("counter", {*MIRROR, "sampling", "text", "finish"}),
+    "gateway_mirror_agreement_ratio": ("histogram", {*MIRROR, "measure", "le"}),
+    "gateway_mirror_length_ratio": ("histogram", {*MIRROR, "le"}),
+    "gateway_mirror_time_to_first_token_seconds": ("histogram", {*MIRROR, "side", "le"}),
+    "gateway_mirror_duration_seconds": ("histogram", {*MIRROR, "side", "le"}),
     "gen_ai_server_request_duration_seconds": ("histogram", {*ROUTE, "outcome", "le"}),
     "gen_ai_server_time_to_first_token_seconds": ("histogram", {*ROUTE, "le"}),
     "gateway_inter_token_latency_seconds": ("histogram", {*ROUTE, "le"}),
@@ -105,6 +113,13 @@ def used() -> Metrics:
     metrics.store_failures.cell("timeout")
     metrics.settlements_dropped.cell()
     metrics.spans.cell("sent")
+    metrics.mirrors.calls.cell("m", "s", "compared")
+    metrics.mirrors.skipped.cell("m", "s", "full")
+    metrics.mirrors.answers.cell("m", "s", "greedy", "same", "same")
+    metrics.mirrors.agreement.cell("m", "s", "cosine")
+    metrics.mirrors.length.cell("m", "s")
+    metrics.mirrors.ttft.cell("m", "s", "shadow")
+    metrics.mirrors.duration.cell("m", "s", "shadow")
     metrics.store_round_trip.cell()
     metrics.estimates("m")
     metrics.called("team", "ok", 3, 2, 1)

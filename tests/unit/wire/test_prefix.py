@@ -36,6 +36,12 @@ def test_a_conversation_that_goes_on_begins_as_it_did() -> None:
     assert then.shared_blocks < len(first.blocks) <= then.past_blocks <= len(then.blocks)
 
 
+def test_what_nobody_has_answered_is_no_past() -> None:
+    documents = prefix_of(chat(SYSTEM, ONE, OTHER, ONE))
+    assert documents.past_blocks == 0
+    assert documents.own_key == prefix_of(chat(SYSTEM, ONE)).own_key
+
+
 def test_conversations_under_one_system_prompt_share_that_and_no_more() -> None:
     one, other = prefix_of(chat(SYSTEM, ONE)), prefix_of(chat(SYSTEM, OTHER))
     assert one.shared_key == other.shared_key != 0
@@ -119,3 +125,12 @@ def test_a_user_is_a_session_only_where_that_is_wanted() -> None:
     assert session_of(ask, None, "header") is None
     assert session_of(ask, None, "user") == b'"u"'
     assert session_of(chat(ONE, user=None), None, "user") is None
+
+
+def test_what_must_be_equal_beside_the_prompt_salts_it() -> None:
+    body = msgspec.json.encode({"model": "m", "prompt": "x" * 4096})
+    given = read_ask(body, Operation.COMPLETION)
+    one, other = prefix_of(given, None, b"sql"), prefix_of(given)
+    assert not set(one.blocks) & set(other.blocks)
+    assert one.own_key != other.own_key
+    assert other == prefix_of(given, None, b"")
