@@ -132,7 +132,7 @@ def build(
     clock = clock or SystemClock()
     catalog = compile_catalog(document, environ, policies=POLICIES)
     rng = rng or random.Random()
-    metrics = Metrics(cells)
+    metrics = Metrics(cells, max_callers=document.telemetry.max_callers)
     fleet = FleetState(
         catalog,
         _health_rules(document),
@@ -142,7 +142,9 @@ def build(
     )
     around = Surroundings(environ, rng)
     discoveries = Discoveries(fleet, DISCOVERIES, around, metrics, clock)
-    log_lines = RequestLog(request_log or unbuffered(sys.stdout))
+    log_lines = RequestLog(
+        request_log or unbuffered(sys.stdout), settings.log_style(sys.stdout, environ)
+    )
     kept = document.telemetry.recent_requests
     if recent is None and kept and workers == 1:
         recent = Recent.alone(kept)
@@ -258,7 +260,7 @@ def from_environment() -> FastAPI:
     settings = load_settings(environ)
     if settings.config is None:
         raise ConfigInvalid(("GATEWAY_CONFIG: name the configuration file",))
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_style(sys.stderr, environ))
     path = Path(settings.config)
     return build(load_document(path), settings, config_path=path, environ=environ).app
 

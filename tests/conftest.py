@@ -7,6 +7,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.leaks import LEDGER, records_heard, secrets_planted
 from tests.support.redis_servers import RedisServer, a_redis
 
 # A gate says the same twice, on a slow machine too; `--hypothesis-profile=explore` looks further.
@@ -43,8 +44,32 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CONFIG", "HOST", "PORT", "REDIS_URL", "LOG_LEVEL", "ADMIN_KEY", "URL"):
+    for name in (
+        "CONFIG",
+        "HOST",
+        "PORT",
+        "REDIS_URL",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "ADMIN_KEY",
+        "URL",
+    ):
         monkeypatch.delenv(f"GATEWAY_{name}", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _secrets_are_known() -> Iterator[None]:
+    with secrets_planted(LEDGER):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_secret_is_logged(_secrets_are_known: None) -> Iterator[None]:
+    """No log of any test has a secret, a prompt or an answer in it."""
+    with records_heard(LEDGER):
+        yield
+    leaks = LEDGER.leaks()
+    assert not leaks, "logged, and must not be:\n" + "\n".join(leaks)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """For operators and their machines: health, readiness, metrics, and the fleet as it is."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 
@@ -13,7 +15,8 @@ from gateway.fleet.state import FleetState, ReplicaState
 from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
 from gateway.queueing.queues import Queues, max_waiting
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.negotiation import wanted
 
 
 def operations_router(
@@ -35,9 +38,10 @@ def operations_router(
         detail = readiness.detail(fleet, store, discoveries)
         return JSONResponse(detail, 503 if readiness.reasons else 200)
 
-    @router.get("/metrics", summary="Prometheus metrics")
-    async def prometheus() -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+    @router.get("/metrics", summary="Metrics, in the text format that the scraper prefers")
+    async def scraped(accept: Annotated[str | None, Header()] = None) -> Response:
+        kind = wanted(accept)
+        return Response(metrics.render(kind), media_type=kind.value, headers={"vary": "accept"})
 
     return router
 

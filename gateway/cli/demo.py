@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from gateway import __version__
 from gateway.app import build
 from gateway.cli.serve import listen, server_for
 from gateway.config.document import Document
-from gateway.config.settings import environment, load_settings
+from gateway.config.settings import Settings, environment, load_settings
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from gateway.telemetry.logs import configure_logging
@@ -40,12 +41,14 @@ def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Serve with simulated engines: no GPU, no Redis, no configuration."""
+    environ = environment()
+    settings = load_settings(environ)
     listener = listen(host, port)
-    configure_logging("warning")
-    asyncio.run(_serve(listener))
+    configure_logging("warning", settings.log_style(sys.stderr, environ))
+    asyncio.run(_serve(listener, settings, environ))
 
 
-async def _serve(listener: socket.socket) -> None:
+async def _serve(listener: socket.socket, settings: Settings, environ: Mapping[str, str]) -> None:
     async with AsyncExitStack() as stack:
         models: dict[str, dict[str, object]] = {}
         for name, engines in _ENGINES.items():
@@ -61,8 +64,6 @@ async def _serve(listener: socket.socket) -> None:
             entry["variants"] = [*_list(entry["variants"]), variant]
         models["llama-3.1-8b"]["aliases"] = ["gpt-4o"]
         document = Document.model_validate({"models": list(models.values())})
-        environ = environment()
-        settings = load_settings(environ)
         given = settings.admin_key
         admin_key = given or SecretStr(secrets.token_urlsafe(9))
         settings = settings.model_copy(update={"admin_key": admin_key})
@@ -97,7 +98,7 @@ put a real engine behind it
   echo 'models: [{{name: my-model, engine: vllm, url: "http://localhost:8000"}}]' > gateway.yaml
   {_command()} serve --config gateway.yaml
 
-Ctrl-C stops it; each request prints one JSON line.
+Ctrl-C stops it; each request prints one line.
 """
 
 

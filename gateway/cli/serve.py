@@ -50,7 +50,7 @@ def serve(
     environ = environment()
     settings = load_settings(environ)
     path = config_path(config)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_style(sys.stderr, environ))
     document = load_document(path)
     cells = None if place is None else place.cells()
     siblings = workers if place is None else place.workers

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.cli.follow import followed, lines_of
-from gateway.cli.request_lines import Wanted, plain, read, told, told_event
+from gateway.cli.request_lines import Wanted, read
+from gateway.telemetry.readable import plain, told, told_event
 from gateway.telemetry.request_line import RequestLine
 
 _OUTCOMES: Final = ("ok", "client_error", "engine_error", "gateway_error", "client_gone")
@@ -111,10 +112,10 @@ class _Shown:
             what = read(line)
             if isinstance(what, RequestLine):
                 if self._wanted.has(what):
-                    yield line, told(what)
+                    yield line, Text.assemble(*told(what))
             elif self._wanted.is_all and line.strip():
                 text = line.decode(errors="replace").strip()
-                yield line, Text(plain(text)) if what is None else told_event(what)
+                yield line, Text(plain(text)) if what is None else Text.assemble(*told_event(what))
 
     def _print(self, line: bytes, text: Text) -> None:
         if self._as_json:

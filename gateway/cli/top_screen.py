@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gateway.fleet.health import IDLE
 from gateway.live.view import KeysView, ReplicaView, Traffic, View
-from gateway.telemetry.metrics import INTER_TOKEN_S, TTFT_S
+from gateway.telemetry.bounds import INTER_TOKEN_S, TTFT_S
 
 _UNKNOWN: Final = "-"
 _FULL: Final = 0.9

@@ -7,6 +7,7 @@ far, and calls are told that no engine can be reached.
 import asyncio
 import shlex
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ def up(
     environ = environment()
     settings = load_settings(environ)
     path = config_path(config)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_style(sys.stderr, environ))
     logs = log_dir or _log_folder(environ)
     prepared = prepare(load_document(path), path.parent.absolute(), environ, logs.absolute())
     for line in prepared.unplanned:

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from gateway.errors import ConfigInvalid
+from gateway.telemetry.log_style import LogFormat, LogStyle, style_of
 
 PREFIX = "GATEWAY_"
 
@@ -23,6 +24,10 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged: debug, info, warning or error."
     )
+    log_format: LogFormat = Field(
+        "auto",
+        description="How: json, text, or auto, which is text where the output is a terminal.",
+    )
     admin_key: SecretStr | None = Field(
         None, description="The key for /admin; without one nothing of it can be reached."
     )
@@ -30,6 +35,10 @@ class Settings(BaseModel):
         "http://localhost:8080",
         description="The gateway that `gateway keys` and `gateway top` talk to.",
     )
+
+    def log_style(self, output: TextIO, environ: Mapping[str, str]) -> LogStyle:
+        """How this output is logged to."""
+        return style_of(self.log_format, output, environ)
 
 
 def environment() -> Mapping[str, str]:

@@ -37,6 +37,11 @@ class Telemetry(Section):
     record_content: bool = Field(
         False, description="Also record prompts and answers in traces. Think twice."
     )
+    max_callers: Annotated[int, Field(ge=0, le=10_000), Number] = Field(
+        100,
+        description="How many callers have metrics of their own; the rest counts as `other`. "
+        "Holds from the next start.",
+    )
     recent_requests: Annotated[int, Field(ge=0, le=100_000), Number] = Field(
         1000,
         description="How many requests each worker remembers for `/admin/requests`, at 2 KiB each.",

@@ -5,9 +5,9 @@ from typing import Final
 
 from gateway.live.buckets import quantile
 from gateway.live.view import Quantiles, Traffic
+from gateway.telemetry.bounds import INTER_TOKEN_S, TTFT_S
 from gateway.telemetry.cells import Labels
 from gateway.telemetry.counted import Counted
-from gateway.telemetry.metrics import INTER_TOKEN_S, TTFT_S
 
 _FAILED: Final = ("engine_error", "gateway_error")
 _ROUTE_NAMES: Final = 3

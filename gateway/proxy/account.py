@@ -17,6 +17,7 @@ from gateway.proxy.client import Client
 from gateway.proxy.retry import Stop
 from gateway.proxy.stories import Stories
 from gateway.proxy.story import FIRST, RETRY, Story, Try
+from gateway.proxy.tally import Tally
 from gateway.routing.resolve import Why
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.logs import RequestLog
@@ -281,15 +282,21 @@ class Bookkeeper:
         now_s = self._clock.now_s()
         duration_s = now_s - call.received_s
         outcome = _OK if failure is None else _outcome(failure)
-        ended = self._metrics.ended(account.route, outcome)
-        ended.requests.add()
-        ended.duration.observe(duration_s)
-        self._end(account, failure, now_s, duration_s)
         ttft_s = None
         if account.stream and account.first_content_s is not None:
             ttft_s = account.first_content_s - call.received_s
-            self._metrics.route(account.route).ttft.observe(ttft_s - account.held_s)
-        prompt, completion, cached = self._count(account)
+        tally = Tally(
+            self._metrics,
+            account.route,
+            outcome,
+            duration_s,
+            ttft_s,
+            account.usage,
+            account.output_tokens,
+            account.held_s,
+        )
+        tally.tell(account.caller or "", is_whole=failure is None)
+        self._end(account, failure, now_s, duration_s)
         model, variant, replica = account.route
         line = RequestLine(
             round(self._clock.unix_s(), 3),
@@ -309,9 +316,9 @@ class Bookkeeper:
             replica or None,
             account.finish_reason,
             None if ttft_s is None else round(ttft_s * 1000, 2),
-            prompt,
-            completion,
-            cached or None,
+            tally.input_tokens,
+            tally.output_tokens,
+            tally.cached_tokens or None,
         )
         if account.hedge is not None:
             line.hedge = account.hedge.value
@@ -332,7 +339,9 @@ class Bookkeeper:
         line.trace_id = self._stories.trace_id(story, call, duration_s, failure)
         if call.sdk_retry is not None:
             line.sdk_retry = call.sdk_retry.decode("latin-1")
-        self._stories.end(story, line, self._log.write(line), now_s, failure)
+        mark = self._stories.end(story, line, self._log.write(line), now_s, failure)
+        if mark is not None:
+            tally.mark(mark)
 
     def _end(
         self, account: Account, failure: GatewayError | None, now_s: float, duration_s: float
@@ -368,20 +377,6 @@ class Bookkeeper:
         usage = account.usage
         tokens = account.output_tokens if usage is None else usage.completion_tokens
         self._fleet.timed(lease, Signal.PER_TOKEN, (now_s - since_s) / max(1, tokens), now_s)
-
-    def _count(self, account: Account) -> tuple[int | None, int | None, int]:
-        """Tokens in, out and cached; what we counted stands in for unknown tokens out."""
-        usage = account.usage
-        if usage is None:
-            completion = account.output_tokens or None
-            if completion:
-                self._metrics.route(account.route).output.add(completion)
-            return None, completion, 0
-        cells = self._metrics.route(account.route)
-        cells.input.add(usage.prompt_tokens)
-        cells.output.add(usage.completion_tokens)
-        cells.cached.add(usage.cached_tokens)
-        return usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
 
 
 def _outcome(failure: GatewayError) -> str:

@@ -14,6 +14,7 @@ from gateway.proxy.content import content_of
 from gateway.proxy.recorded_answer import RecordedAnswer
 from gateway.proxy.spans import Ended, spans_of, spare_ids
 from gateway.proxy.story import Story
+from gateway.telemetry.exemplars import Mark
 from gateway.telemetry.recent import Recent
 from gateway.telemetry.request_line import RequestLine
 from gateway.telemetry.tracing import Sampler, read_context
@@ -77,21 +78,26 @@ class Stories:
         encoded: bytes,
         now_s: float,
         failure: GatewayError | None,
-    ) -> None:
-        """The call is over. `encoded` is its line as JSON."""
+    ) -> Mark | None:
+        """The call is over. `encoded` is its line as JSON. None: no spans of it are sent."""
         if self._recent is not None:
             self._recent.add(line, encoded, story.told(now_s))
         tracing = self._tracing
-        if tracing is None or not self._keeps(story, now_s - story.received_s, failure):
-            return
+        context = story.context
+        if tracing is None or context is None:
+            return None
+        if not self._keeps(story, now_s - story.received_s, failure):
+            return None
         content = None
         if story.recorded is not None and story.ask is not None:
             content = content_of(story.ask, bytes(story.recorded.body))
         new_span = tracing.sampler.new_span
-        unix_ns = round((self._clock.unix_s() - now_s) * 1_000_000_000)
+        unix_s, root = self._clock.unix_s(), new_span()
+        unix_ns = round((unix_s - now_s) * 1_000_000_000)
         spare = [new_span() for _ in range(spare_ids(story))]
-        spans = spans_of(Ended(story, line, failure, unix_ns, content), new_span(), now_s, spare)
+        spans = spans_of(Ended(story, line, failure, unix_ns, content), root, now_s, spare)
         tracing.add(b"".join(spans), len(spans))
+        return Mark(context.trace, root, unix_s)
 
     def _keeps(self, story: Story, duration_s: float, failure: GatewayError | None) -> bool:
         if self._tracing is None or story.context is None:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Labels = tuple[str, ...]
 Readings = Iterable[tuple[Labels, float]]
 
-SLOT_BYTES = 4 * 1024 * 1024
+SLOT_BYTES = 8 * 1024 * 1024
 LEVELS_EVERY_S = 1.0
 _LEVELS_HOLD_S = 3.5
 _HEAD = struct.Struct("=QdQ")
@@ -62,6 +62,9 @@ class Cells(Protocol):
 
     def drop(self, name: str, labels: Labels, size: int) -> None:
         """Forget this process' cell. Whoever holds it must not write to it any more."""
+
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        """The cells of all workers as they are, by label values."""
         ...
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
@@ -93,6 +96,9 @@ class OwnCells:
     def drop(self, name: str, labels: Labels, size: int) -> None:
         self._cells.get((name, size), {}).pop(labels, None)
         self._levels.get(name, {}).pop(labels, None)
+
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        yield from self._cells.get((name, size), {}).items()
 
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         return self._cells.get((name, size), {})
@@ -146,17 +152,20 @@ class SharedCells:
         self._own.drop(name, labels, size)
         self._homeless.drop(name, labels, size)
 
+    def each(self, name: str, size: int) -> Iterator[tuple[Labels, Values]]:
+        for slot in self._slots:
+            yield from slot.cells(name, size).items()
+        yield from self._homeless.each(name, size)
+
     def totals(self, name: str, size: int) -> Mapping[Labels, list[float]]:
         sums: dict[Labels, list[float]] = {}
-        everywhere = [one.cells(name, size) for one in self._slots]
-        for cells in (*everywhere, self._homeless.totals(name, size)):
-            for labels, values in cells.items():
-                before = sums.get(labels)
-                sums[labels] = (
-                    list(values)
-                    if before is None
-                    else [a + b for a, b in zip(before, values, strict=True)]
-                )
+        for labels, values in self.each(name, size):
+            before = sums.get(labels)
+            sums[labels] = (
+                list(values)
+                if before is None
+                else [a + b for a, b in zip(before, values, strict=True)]
+            )
         return sums
 
     def set_levels(self, name: str, readings: Readings) -> None:

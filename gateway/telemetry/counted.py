@@ -11,7 +11,7 @@ class Counted:
     """By label values: `requests` by route and outcome, `tokens` by route and type.
 
     `ttft` and `inter_token` by route: how many fell into each bucket (seconds, not cumulated; the
-    bounds are `metrics.TTFT_S` and `INTER_TOKEN_S`), then the sum of the values.
+    bounds are `bounds.TTFT_S` and `INTER_TOKEN_S`), then the sum of the values.
     """
 
     requests: Mapping[Labels, float]

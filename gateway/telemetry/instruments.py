@@ -1,24 +1,22 @@
 """Counters, gauges and histograms that cost a few hundred nanoseconds to record.
 
-A caller resolves its labels once, keeps the cell, and records into it. The text for Prometheus
-is written by prometheus_client, which reads the cells when it is scraped: those of all sibling
-workers, where the cells are shared. One event loop records, so nothing is locked.
+A caller resolves its labels once, keeps the cell, and records into it. What a scrape shows is read
+from the cells of all sibling workers, where they are shared. One event loop records, so nothing
+is locked.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import starmap
 from typing import Generic, NamedTuple, TypeVar
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-
 from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings, Values
+from gateway.telemetry.exemplars import NUMBERS, Exemplar, Mark, keep, newest
+from gateway.telemetry.exposition import Series, Shown
 
 Cell = TypeVar("Cell")
+
+_EXEMPLARS = "exemplars of "
 
 
 class Count:
@@ -41,14 +39,22 @@ class Count:
 class Distribution:
     """How often values fell between bounds. `bounds` ascend; the last bucket is unbounded.
 
-    In its cell: the buckets, then the sum of the values.
+    In its cell: the buckets, then the sum of the values. `exemplars` makes the cell of traced
+    calls, which only those who trace need.
     """
 
-    __slots__ = ("_bounds", "_values")
+    __slots__ = ("_bounds", "_exemplars", "_new_exemplars", "_values")
 
-    def __init__(self, bounds: Sequence[float], values: Values | None = None) -> None:
+    def __init__(
+        self,
+        bounds: Sequence[float],
+        values: Values | None = None,
+        exemplars: Callable[[], Values] | None = None,
+    ) -> None:
         self._bounds = bounds
         self._values = [0.0] * (len(bounds) + 2) if values is None else values
+        self._new_exemplars = exemplars
+        self._exemplars: Values | None = None
 
     @property
     def counts(self) -> list[float]:
@@ -64,6 +70,14 @@ class Distribution:
         values = self._values
         values[bisect_left(self._bounds, value)] += times
         values[-1] += value * times
+
+    def exemplify(self, value: float, mark: Mark) -> None:
+        """A value that was observed came from a traced call."""
+        if self._exemplars is None:
+            if self._new_exemplars is None:
+                return
+            self._exemplars = self._new_exemplars()
+        keep(self._exemplars, bisect_left(self._bounds, value), value, mark)
 
 
 class Family(Generic[Cell]):
@@ -106,7 +120,7 @@ class _Gauge(NamedTuple):
 
 
 class Instruments:
-    """All metrics of this process and its siblings; a collector for prometheus_client."""
+    """All metrics of this process and its siblings."""
 
     def __init__(self, cells: Cells | None = None) -> None:
         self._cells = cells or OwnCells()
@@ -125,13 +139,14 @@ class Instruments:
         self, name: str, text: str, labels: Sequence[str], bounds: Sequence[float]
     ) -> Family[Distribution]:
         size = len(bounds) + 2
-        family = Family(
-            name,
-            text,
-            labels,
-            lambda values: Distribution(bounds, self._cells.cell(name, values, size)),
-            bounds,
-        )
+
+        def new_cell(values: Labels) -> Distribution:
+            def exemplars() -> Values:
+                return self._cells.cell(_EXEMPLARS + name, values, (len(bounds) + 1) * NUMBERS)
+
+            return Distribution(bounds, self._cells.cell(name, values, size), exemplars)
+
+        family = Family(name, text, labels, new_cell, bounds)
         self._distributions.append(family)
         return family
 
@@ -196,22 +211,23 @@ class Instruments:
         for spread in self._distributions:
             if spread.labels[: len(first)] == first:
                 yield spread.name, len(spread.bounds) + 2, spread
+                yield _EXEMPLARS + spread.name, (len(spread.bounds) + 1) * NUMBERS, None
         for level in self._levels:
             if tuple(level.labels[: len(first)]) == first:
                 yield level.name, 1, None
 
-    def collect(self) -> Iterator[Metric]:
+    def shown(self) -> Iterator[Shown]:
+        """Every metric as it is now."""
         for counter in self._counters:
-            counted = CounterMetricFamily(counter.name, counter.text, labels=counter.labels)
-            for labels, (count,) in self._cells.totals(counter.name, 1).items():
-                counted.add_metric(labels, count)
-            yield counted
+            name, text, labels = counter.name, counter.text, counter.labels
+            counts = self._cells.totals(name, 1).items()
+            yield Shown(name, "counter", text, labels, (), starmap(Series, counts))
         for family in self._distributions:
-            spread = HistogramMetricFamily(family.name, family.text, labels=family.labels)
-            for labels, values in self._cells.totals(family.name, len(family.bounds) + 2).items():
-                *counts, total = values
-                spread.add_metric(labels, _cumulated(family.bounds, counts), total)
-            yield spread
+            name, text, labels, bounds = family.name, family.text, family.labels, family.bounds
+            marked = self._exemplars(family)
+            spread = self._cells.totals(name, len(bounds) + 2).items()
+            series = (Series(one, values, marked.get(one, ())) for one, values in spread)
+            yield Shown(name, "histogram", text, labels, bounds, series)
         self.tell_levels()
         for level in self._levels:
             sums = {labels: 0.0 for labels, _ in level.read()}
@@ -220,19 +236,15 @@ class Instruments:
         for gauge in self._gauges:
             yield _shown(gauge, gauge.read())
 
+    def _exemplars(self, family: Family[Distribution]) -> dict[Labels, list[Exemplar | None]]:
+        """By label values and bucket, of all workers the newest."""
+        buckets = len(family.bounds) + 1
+        cells: dict[Labels, list[Values]] = {}
+        for labels, values in self._cells.each(_EXEMPLARS + family.name, buckets * NUMBERS):
+            cells.setdefault(labels, []).append(values)
+        return {labels: newest(several, buckets) for labels, several in cells.items()}
 
-def _shown(gauge: _Gauge, readings: Readings) -> Metric:
-    family = GaugeMetricFamily(gauge.name, gauge.text, labels=gauge.labels)
-    for labels, value in readings:
-        family.add_metric(labels, value)
-    return family
 
-
-def _cumulated(bounds: Sequence[float], counts: Sequence[float]) -> list[tuple[str, float]]:
-    buckets: list[tuple[str, float]] = []
-    seen = 0.0
-    names = [*map(str, bounds), "+Inf"]
-    for name, count in zip(names, counts, strict=True):
-        seen += count
-        buckets.append((name, seen))
-    return buckets
+def _shown(gauge: _Gauge, readings: Readings) -> Shown:
+    series = (Series(labels, (value,)) for labels, value in readings)
+    return Shown(gauge.name, "gauge", gauge.text, tuple(gauge.labels), (), series)

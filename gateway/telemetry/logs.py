@@ -1,4 +1,4 @@
-"""Logging as JSON lines: the message is a constant event name, facts are fields.
+"""Logging, as JSON lines or as text: the message is a constant event name, facts are fields.
 
 State changes go through `logging`. The line of a request is written by `RequestLog`, which
 does without a LogRecord: it is the only line whose cost counts.
@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import msgspec
 from typing_extensions import override
 
+from gateway.telemetry.log_style import LogStyle
+from gateway.telemetry.readable import line_of, told, told_event
 from gateway.telemetry.request_line import RequestLine
 
 if TYPE_CHECKING:
     import asyncio
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# what every record has, and what uvicorn adds for its own formatter
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class BytesOutput(Protocol):
@@ -30,22 +38,43 @@ class JsonFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            "logger": record.name,
-        }
-        line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return msgspec.json.encode(_fields(self, record), enc_hook=str).decode()
 
 
-def configure_logging(level: str, output: TextIO | None = None) -> None:
-    """Send everything that is logged in this process to `output` (stderr) as JSON lines."""
+class TextFormatter(logging.Formatter):
+    """One readable line each; the stack of a failure below it."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return line_of(told_event(_fields(self, record)), coloured=self._coloured)
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
+    line: dict[str, object] = {
+        "time": round(record.created, 3),
+        "level": record.levelname.lower(),
+        "event": record.getMessage(),
+        "logger": record.name,
+    }
+    line |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
+    if record.exc_info:
+        line["exception"] = formatter.formatException(record.exc_info)
+    return line
+
+
+def configure_logging(
+    level: str, style: LogStyle = LogStyle.JSON, output: TextIO | None = None
+) -> None:
+    """Send everything that is logged in this process to `output` (stderr), one line each."""
     handler = logging.StreamHandler(output or sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    is_json = style is LogStyle.JSON
+    handler.setFormatter(
+        JsonFormatter() if is_json else TextFormatter(coloured=style is LogStyle.COLOURED)
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -59,17 +88,22 @@ class RequestLog:
     With a `loop`, lines of calls that end in the same turn of it are written together.
     """
 
-    def __init__(self, output: BytesOutput) -> None:
+    def __init__(self, output: BytesOutput, style: LogStyle = LogStyle.JSON) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._output = output
+        self._style = style
         self._encode = msgspec.json.Encoder().encode
         self._lines = bytearray()
 
     def write(self, line: RequestLine) -> bytes:
-        """The line as it is written, without its end."""
+        """The line as JSON, without its end, however it is written."""
         is_first = not self._lines
         encoded = self._encode(line)
-        self._lines += encoded
+        if self._style is LogStyle.JSON:
+            self._lines += encoded
+        else:
+            is_coloured = self._style is LogStyle.COLOURED
+            self._lines += line_of(told(line), coloured=is_coloured).encode()
         self._lines += b"\n"
         if self.loop is None:
             self.flush()

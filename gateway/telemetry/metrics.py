@@ -2,83 +2,33 @@
 
 Names of the GenAI semantic conventions where they cover the thing, `gateway_` elsewhere.
 
-Source: OpenTelemetry semantic conventions for generative AI, metrics (bucket bounds included).
+Source: OpenTelemetry semantic conventions for generative AI, metrics.
 """
 
 from collections.abc import Callable, Collection
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
-
-from gateway.telemetry.cells import Cells, Labels, Readings
+from gateway.telemetry.bounds import (
+    DURATION_S,
+    ESTIMATE_RATIO,
+    INTER_TOKEN_S,
+    PER_OUTPUT_TOKEN_S,
+    STORE_S,
+    TTFT_S,
+    USED_TOKENS,
+    WAIT_S,
+    WAKE_S,
+)
+from gateway.telemetry.callers import Callers
+from gateway.telemetry.cells import Cells, Labels, OwnCells, Readings
 from gateway.telemetry.counted import Counted
+from gateway.telemetry.exposition import written
 from gateway.telemetry.instruments import Count, Distribution, Instruments
 from gateway.telemetry.mirror_metrics import MirrorMetrics
+from gateway.telemetry.negotiation import Format
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MAX_CALLERS: Final = 100
 ROUTE: Final = ("model", "variant", "replica")
-
-_DURATION_S = (
-    0.01,
-    0.02,
-    0.04,
-    0.08,
-    0.16,
-    0.32,
-    0.64,
-    1.28,
-    2.56,
-    5.12,
-    10.24,
-    20.48,
-    40.96,
-    81.92,
-)
-TTFT_S: Final = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1,
-    2.5,
-    5,
-    7.5,
-    10,
-)
-INTER_TOKEN_S: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.015,
-    0.02,
-    0.025,
-    0.03,
-    0.04,
-    0.05,
-    0.075,
-    0.1,
-    0.15,
-    0.2,
-    0.3,
-    0.4,
-    0.5,
-    0.75,
-    1,
-    2.5,
-)
-_WAIT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
-_WAKE_S = (1, 2.5, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600)
-_STORE_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 1)
-_RATIO = (0.25, 0.5, 0.75, 0.9, 0.95, 1, 1.05, 1.1, 1.25, 1.5, 2, 4, 8)
-
 
 Route = tuple[str, str, str]
 
@@ -96,17 +46,30 @@ class OutcomeCells:
 class RouteCells:
     """Everything that is recorded for one replica of one variant."""
 
-    __slots__ = ("cached", "input", "inter_token", "output", "ttft")
+    __slots__ = (
+        "cached",
+        "input",
+        "inter_token",
+        "output",
+        "per_output_token",
+        "ttft",
+        "used_input",
+        "used_output",
+    )
 
     def __init__(
         self,
         ttft: Distribution,
         inter_token: Distribution,
+        per_output_token: Distribution,
         tokens: tuple[Count, Count, Count],
+        used: tuple[Distribution, Distribution],
     ) -> None:
         self.ttft = ttft
         self.inter_token = inter_token
+        self.per_output_token = per_output_token
         self.input, self.output, self.cached = tokens
+        self.used_input, self.used_output = used
 
 
 class EstimateCells:
@@ -122,13 +85,14 @@ class EstimateCells:
 class Metrics:
     """Where the parts of the gateway record, and what `GET /metrics` answers.
 
-    With shared `cells` that is the sum over all sibling workers.
+    With shared `cells` that is the sum over all sibling workers. `max_callers`: how many callers
+    have series of their own.
     """
 
-    def __init__(self, cells: Cells | None = None) -> None:
+    def __init__(self, cells: Cells | None = None, *, max_callers: int = MAX_CALLERS) -> None:
+        cells = cells or OwnCells()
+        self._callers = Callers(cells, max_callers)
         self._instruments = Instruments(cells)
-        self._registry = CollectorRegistry()
-        self._registry.register(self._instruments)
         new = self._instruments
         self.requests = new.counter(
             "gateway_requests", "Calls answered, by how they ended.", (*ROUTE, "outcome")
@@ -169,19 +133,19 @@ class Metrics:
             "gateway_queue_wait_seconds",
             "How long calls waited in the gateway for a replica, those that got one.",
             ("model", "variant", "priority"),
-            _WAIT_S,
+            WAIT_S,
         )
         self.wake_wait = new.histogram(
             "gateway_wake_wait_seconds",
             "How long calls waited for engines that were away, those that got a replica.",
             ("model", "variant"),
-            _WAKE_S,
+            WAKE_S,
         )
         self.duration = new.histogram(
             "gen_ai_server_request_duration_seconds",
             "From the call's arrival to its last byte.",
             (*ROUTE, "outcome"),
-            _DURATION_S,
+            DURATION_S,
         )
         self._ttft = new.histogram(
             "gen_ai_server_time_to_first_token_seconds",
@@ -195,6 +159,28 @@ class Metrics:
             "Between two events with content of one stream.",
             ROUTE,
             INTER_TOKEN_S,
+        )
+        self._per_output_token = new.histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time per token after the first one, of each streamed answer that came whole.",
+            ROUTE,
+            PER_OUTPUT_TOKEN_S,
+        )
+        self._used = new.histogram(
+            "gen_ai_client_token_usage",
+            "Tokens that one call read (`input`) or was written (`output`).",
+            ("model", "variant", "type"),
+            USED_TOKENS,
+        )
+        self._caller_requests = new.counter(
+            "gateway_caller_requests",
+            "Calls answered, by who called and how they ended.",
+            ("caller", "outcome"),
+        )
+        self._caller_tokens = new.counter(
+            "gateway_caller_tokens",
+            "Tokens read and written for a caller; cached is a part of input.",
+            ("caller", "type"),
         )
         self._tokens = new.counter(
             "gateway_tokens",
@@ -218,7 +204,7 @@ class Metrics:
             "gateway_limit_store_seconds",
             "One question to Redis, which may be about many calls.",
             (),
-            _STORE_S,
+            STORE_S,
         )
         self.store_failures = new.counter(
             "gateway_limit_store_failures", "Questions that Redis did not answer.", ("reason",)
@@ -243,7 +229,7 @@ class Metrics:
             "gateway_token_estimate_ratio",
             "Tokens estimated when a call came, divided by those counted when it was over.",
             ("model", "part"),
-            _RATIO,
+            ESTIMATE_RATIO,
         )
         self._estimate_cells: dict[str, EstimateCells] = {}
         self._routes: dict[Route, RouteCells] = {}
@@ -256,10 +242,15 @@ class Metrics:
             cells = self._routes[route] = RouteCells(
                 self._ttft.cell(*route),
                 self._inter_token.cell(*route),
+                self._per_output_token.cell(*route),
                 (
                     self._tokens.cell(*route, "input"),
                     self._tokens.cell(*route, "output"),
                     self._tokens.cell(*route, "cached"),
+                ),
+                (
+                    self._used.cell(route[0], route[1], "input"),
+                    self._used.cell(route[0], route[1], "output"),
                 ),
             )
         return cells
@@ -284,6 +275,14 @@ class Metrics:
             del self._routes[route]
         for ended in [one for one in self._outcomes if one[0] in routes]:
             del self._outcomes[ended]
+
+    def called(self, caller: str, outcome: str, read: int, written: int, cached: int) -> None:
+        """A call of this caller has ended, with so many tokens; one without a name had no key."""
+        name = self._callers.shown(caller)
+        self._caller_requests.cell(name, outcome).add()
+        for kind, tokens in (("input", read), ("output", written), ("cached", cached)):
+            if tokens:
+                self._caller_tokens.cell(name, kind).add(tokens)
 
     def estimates(self, model: str) -> EstimateCells:
         """The cells of one model's estimates."""
@@ -319,8 +318,9 @@ class Metrics:
 
     def tell_levels(self) -> None:
         """Let sibling workers know our share; every `LEVELS_EVERY_S` while we live."""
+        self._callers.look_again()
         self._instruments.tell_levels()
 
-    def render(self) -> bytes:
-        """The Prometheus text format."""
-        return generate_latest(self._registry)
+    def render(self, kind: Format = Format.PROMETHEUS) -> bytes:
+        """All of it as text."""
+        return written(self._instruments.shown(), kind)

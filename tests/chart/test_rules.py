@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.telemetry.metrics import TTFT_S
+from gateway.telemetry.bounds import TTFT_S
 from tests.chart.render import CHART, HELM, Manifest, of_kind, rendered, rendered_values
-from tests.docs.generate import _full_name, _metrics
+from tests.docs.generate import _full_name, all_metrics
 
 PROMTOOL = shutil.which("promtool") or str(HELM.parents[1] / "prometheus/usr/bin/promtool")
 HPA, KEDA = CHART / "ci/hpa-values.yaml", CHART / "ci/keda-values.yaml"
@@ -54,7 +54,7 @@ def promtool(*arguments: str, folder: Path) -> str:
 
 def test_every_series_that_is_asked_for_is_one_of_the_gateways() -> None:
     known = {f"sluicegate_engine_{signal}" for signal in ("running", "queue_wait", "ttft_burn")}
-    for metric, _ in _metrics():
+    for metric in all_metrics():
         name = _full_name(metric)
         known |= {name, f"{name}_bucket", f"{name}_sum", f"{name}_count"}
     asked = {

@@ -56,8 +56,12 @@ def _sum(metric: str, where: str, *by: str) -> tuple[str, str]:
 
 
 _TTFT = "gen_ai_server_time_to_first_token_seconds"
+_PACE = "gen_ai_server_time_per_output_token_seconds"
+_USED = "gen_ai_client_token_usage"
 _GAP = "gateway_inter_token_latency_seconds"
 _OF = '{model=~"$model"}'
+_BY = '{caller=~"$caller"}'
+_TRACED = (_TTFT, _PACE, "gen_ai_server_request_duration_seconds")
 _FAILED = '{outcome=~"engine_error|gateway_error"}'
 
 FLEET = Dashboard(
@@ -141,6 +145,12 @@ MODEL = Dashboard(
                 Panel("First token", "s", _quantiles(_TTFT, _OF, "variant")),
                 Panel("Between tokens", "s", _quantiles(_GAP, _OF, "variant")),
                 Panel(
+                    "Per token after the first",
+                    "s",
+                    _quantiles(_PACE, _OF, "variant"),
+                    "Of whole streams: one value a stream.",
+                ),
+                Panel(
                     "Whole answer",
                     "s",
                     _quantiles("gen_ai_server_request_duration_seconds", _OF, "variant"),
@@ -167,6 +177,7 @@ MODEL = Dashboard(
                     "short",
                     [_sum("gateway_tokens_total", _OF, "variant", "type")],
                 ),
+                Panel("Tokens of one call", "short", _quantiles(_USED, _OF, "type")),
             ],
         ),
         (
@@ -317,8 +328,50 @@ MODEL = Dashboard(
 CALLER = Dashboard(
     "caller",
     "Sluicegate: callers",
-    [],
+    [("caller", "gateway_caller_requests_total")],
     [
+        (
+            "Who calls",
+            [
+                Panel(
+                    "Requests by caller",
+                    "reqps",
+                    [_sum("gateway_caller_requests_total", _BY, "caller")],
+                    "After the first telemetry.max_callers, callers are told as `other`.",
+                    stacked=True,
+                ),
+                Panel(
+                    "Tokens read and written by caller",
+                    "short",
+                    [_sum("gateway_caller_tokens_total", _BY, "caller", "type")],
+                ),
+                Panel(
+                    "What did not end well, by caller",
+                    "reqps",
+                    [
+                        _sum(
+                            "gateway_caller_requests_total",
+                            '{caller=~"$caller", outcome!="ok"}',
+                            "caller",
+                            "outcome",
+                        )
+                    ],
+                    "The caller is empty where there was no valid key.",
+                ),
+                Panel(
+                    "Busiest callers of the last hour, in tokens",
+                    "short",
+                    [
+                        (
+                            "topk(10, sum by (caller) (increase("
+                            'gateway_caller_tokens_total{caller=~"$caller", type!="cached"}[1h])))',
+                            "{{caller}}",
+                        )
+                    ],
+                    kind="bargauge",
+                ),
+            ],
+        ),
         (
             "What callers run into",
             [
@@ -364,7 +417,7 @@ CALLER = Dashboard(
                     ],
                 ),
             ],
-        )
+        ),
     ],
 )
 
@@ -508,6 +561,7 @@ def _panel(panel: Panel, place: dict[str, int]) -> dict[str, Any]:
                 "datasource": _SOURCE,
                 "expr": expr,
                 "legendFormat": legend,
+                "exemplar": panel.kind == "timeseries" and any(one in expr for one in _TRACED),
                 **({"format": "heatmap"} if is_heat else {}),
             }
             for number, (expr, legend) in enumerate(panel.queries)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from prometheus_client.core import Metric
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
@@ -29,6 +28,7 @@ from gateway.errors import GatewayError
 from gateway.fleet.health import Condition, Reason
 from gateway.routing import POLICIES
 from gateway.telemetry import fields
+from gateway.telemetry.exposition import Shown
 from tests.docs import faults, sizing
 from tests.docs.words import ADVICE, CONDITIONS, EVENTS, FIELDS, REASONS
 from tests.support.configs import a_document
@@ -266,28 +266,23 @@ def metrics() -> str:
     rows = [
         (
             _code(_full_name(metric)),
-            metric.type,
-            ", ".join(map(_code, labels)),
-            metric.documentation,
+            metric.kind,
+            ", ".join(map(_code, metric.labels)),
+            metric.text,
         )
-        for metric, labels in _metrics()
+        for metric in all_metrics()
     ]
     return _table(("metric", "type", "labels", "meaning"), rows)
 
 
-def _full_name(metric: Metric) -> str:
-    return f"{metric.name}_total" if metric.type == "counter" else metric.name
+def _full_name(metric: Shown) -> str:
+    return f"{metric.name}_total" if metric.kind == "counter" else metric.name
 
 
-def _metrics() -> Iterator[tuple[Metric, Sequence[str]]]:
+def all_metrics() -> list[Shown]:
+    """Every metric of a gateway that has just been built."""
     gateway = build(a_document(), load_settings({}), environ={})
-    instruments = gateway.books._metrics._instruments
-    gauges = (*instruments._gauges, *instruments._levels)
-    labels = {counter.name: counter.labels for counter in instruments._counters}
-    labels |= {spread.name: spread.labels for spread in instruments._distributions}
-    labels |= {name: tuple(given) for name, _, given, _ in gauges}
-    for metric in instruments.collect():
-        yield metric, labels[metric.name]
+    return list(gateway.books._metrics._instruments.shown())
 
 
 def names_told() -> tuple[list[str], list[str]]:

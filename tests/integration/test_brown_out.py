@@ -12,6 +12,7 @@ import pytest
 
 from gateway.simulator.options import EngineOptions
 from tests.support.counted import counted
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway
 
 PATH = "/v1/chat/completions"
@@ -20,7 +21,7 @@ TGI = EngineOptions(engine="tgi", models=("sim",), inter_token_s=0.001)
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4} | more
 
 
 async def post(it: Running, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:

@@ -20,6 +20,7 @@ from gateway.simulator.serve import serve_engine
 from tests.support.admin import KEY
 from tests.support.browser import a_browser, a_page
 from tests.support.child import a_child
+from tests.support.leaks import PROMPT
 from tests.support.ports import free_port
 from tests.support.running import FAST, Running, running
 from tests.support.served import PATH, served
@@ -75,7 +76,7 @@ async def sign_in(page: Page, url: str) -> None:
 
 
 async def call(url: str, times: int = 1, secret: str = SECRET, **more: Any) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | more
+    body = {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4} | more
     headers = {"authorization": f"Bearer {secret}"}
     async with httpx.AsyncClient(timeout=20) as client:
         for _ in range(times):

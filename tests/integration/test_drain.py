@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.simulator.options import EngineOptions
+from tests.support.leaks import PROMPT
 from tests.support.running import Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
@@ -19,7 +20,7 @@ LONG = 2000
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    messages = [{"role": "user", "content": "Hi"}]
+    messages = [{"role": "user", "content": PROMPT}]
     return {"model": "m", "messages": messages, "stream": True, "max_tokens": 12} | more
 
 

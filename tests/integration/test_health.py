@@ -9,6 +9,7 @@ import pytest
 
 from gateway.fleet.state import ReplicaState
 from gateway.simulator.options import EngineOptions
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
@@ -30,7 +31,7 @@ def seen(it: Running, number: int) -> int:
 
 async def ask(it: Running, many: int = 1) -> list[int]:
     """The statuses of streamed calls, one after another."""
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
+    body = {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 3}
     async with httpx.AsyncClient(timeout=20) as client:
         return [
             (await client.post(it.url + PATH, json=body | {"stream": True})).status_code

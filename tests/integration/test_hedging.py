@@ -7,13 +7,14 @@ import httpx
 import pytest
 
 from tests.support.counted import counted
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4} | more
 
 
 async def call(it: Running, times: int = 1, **more: Any) -> float:

@@ -16,6 +16,7 @@ import pytest
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from tests.support.admin import KEY, Admin
+from tests.support.leaks import PROMPT
 from tests.support.redis_servers import RedisServer, a_redis
 from tests.support.running import FAST, Running, running
 from tests.support.served import SLOW, served
@@ -287,7 +288,7 @@ async def test_levels_and_holds_are_seen_from_everywhere(server: RedisServer) ->
         headers = {"authorization": f"Bearer {secret}"}
         body = {
             "model": "m",
-            "messages": [{"role": "user", "content": "Hi"}],
+            "messages": [{"role": "user", "content": PROMPT}],
             "max_tokens": 1000,
             "stream": True,
         }

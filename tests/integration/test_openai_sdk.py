@@ -5,9 +5,10 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, a_gateway, running
 
-HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": PROMPT}]
 
 
 def sdk(url: str, key: str = "sk-test") -> AsyncOpenAI:

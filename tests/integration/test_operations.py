@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.simulator.options import EngineOptions
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
@@ -19,7 +20,7 @@ KEYS = [{"name": "team", "secret": {"value": "sk-team"}}]
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 6} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 6} | more
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from gateway.simulator.serve import serve_engine
 from gateway.wire.ask import Operation, read_ask
 from gateway.wire.prefix import prefix_of
 from tests.support.counted import counted
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, running, until
 
 PATH = "/v1/chat/completions"
@@ -33,7 +34,7 @@ LONG = 2000
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4} | more
 
 
 def a_document(*urls: str, concurrency: Any = 1, **model: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, running
 
 PATH = "/v1/chat/completions"
@@ -53,7 +54,11 @@ class Followed:
 
 
 def chat(model: str = "m", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | more
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": PROMPT}],
+        "max_tokens": 4,
+    } | more
 
 
 def a_model(name: str, *urls: str, **more: Any) -> dict[str, Any]:

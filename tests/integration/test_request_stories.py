@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.test_workers import alone, two_workers, workers_of
+from tests.support.leaks import PROMPT
 from tests.support.otlp_receiver import http_receiver
 from tests.support.running import FAST, Running, a_gateway
 
@@ -18,7 +19,7 @@ TIMED: dict[str, Any] = {"plans": [{"name": "default", "server_timing": True}]}
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 6} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 6} | more
 
 
 async def post(it: Running, **more: Any) -> httpx.Response:

@@ -3,10 +3,11 @@
 import httpx
 import pytest
 
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
-BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+BODY = {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4}
 
 
 def open_connections(it: Running) -> int:

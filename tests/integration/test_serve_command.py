@@ -1,19 +1,24 @@
 """`gateway serve` and `gateway demo` as processes: start, serve, reload, end."""
 
+import os
 import re
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
 from gateway.simulator.serve import serve_engine
 from tests.support import ports
-from tests.support.child import a_child, logged
+from tests.support.child import CHECKOUT, a_child, logged
+from tests.support.leaks import LEDGER
 from tests.support.running import FAST, until
 from tests.support.served import LONG, PATH, SLOW, a_file, a_stream, chat, served, the_rest
 
@@ -129,6 +134,50 @@ async def test_the_environment_says_where_to_listen_and_what_to_serve(tmp_path: 
         assert await child.ended() == 0
     assert answer.status_code == 200
     assert "no_keys_configured" not in child.said
+
+
+async def test_logs_are_text_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with served(tmp_path, environ={"GATEWAY_LOG_FORMAT": "text"}) as it:
+        answer = await it.post()
+        await until(lambda: b"\n" in it.child.out, within_s=20)
+        it.child.signal(signal.SIGTERM)
+        assert await it.child.ended() == 0
+    (line,) = it.child.out.decode().splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{3} 200 ", line)
+    assert line.endswith(answer.headers["x-request-id"])
+    assert re.search(r"^[\d:.]{12} no_keys_configured$", it.child.said, re.MULTILINE)
+
+
+async def test_a_terminal_gets_text_in_colours(tmp_path: Path, free_port: int) -> None:
+    terminal, side = os.openpty()
+    os.set_blocking(terminal, False)
+    heard = bytearray()
+
+    def has(text: bytes) -> bool:
+        with suppress(OSError):  # nothing there yet
+            heard.extend(os.read(terminal, 65_536))
+        return text in heard
+
+    async with serve_engine(FAST) as engine:
+        words = ["serve", "-c", str(a_file(tmp_path, engine.url)), "--port", str(free_port)]
+        command = [sys.executable, "-m", "gateway", *words]
+        environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "NO_COLOR": ""}
+        async with await anyio.open_process(
+            command, stdout=side, stderr=side, env=environ
+        ) as process:
+            try:
+                await until(lambda: has(b"Application startup complete"), within_s=20)
+                async with httpx.AsyncClient(timeout=20) as client:
+                    url = f"http://127.0.0.1:{free_port}{PATH}"
+                    assert (await client.post(url, json=chat())).status_code == 200
+                await until(lambda: has(b"\x1b[32m 200\x1b[0m"), within_s=20)
+            finally:
+                process.kill()
+                os.close(side)
+                os.close(terminal)
+    assert b"\x1b[33m no_keys_configured\x1b[0m" in heard
+    assert b'"event"' not in heard
+    LEDGER.hear(heard)
 
 
 async def test_every_problem_of_the_file_is_listed_and_the_input_is_to_blame(

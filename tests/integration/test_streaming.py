@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.simulator.options import EngineOptions
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until
 
 PATH = "/v1/chat/completions"
@@ -18,7 +19,7 @@ PATH = "/v1/chat/completions"
 def chat(**more: Any) -> dict[str, Any]:
     return {
         "model": "m",
-        "messages": [{"role": "user", "content": "Hello"}],
+        "messages": [{"role": "user", "content": PROMPT}],
         "stream": True,
         "max_tokens": 12,
     } | more

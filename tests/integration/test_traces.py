@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.support.counted import counted
+from tests.support.openmetrics import ACCEPT, exemplars
 from tests.support.otlp_receiver import Receiver, Seen, grpc_receiver, http_receiver
 from tests.support.ports import free_port
 from tests.support.running import FAST, Running, a_gateway, until
@@ -103,6 +104,29 @@ async def test_a_stream_is_a_server_span_a_client_span_and_its_parts(
     assert resource["service.name"] == "sluicegate"
     assert resource["service.version"]
     assert server.scope == "sluicegate"
+
+
+async def marked(it: Running) -> dict[str, dict[str, str]]:
+    """The ids of the traced call of each histogram that has one."""
+    async with httpx.AsyncClient(timeout=20) as client:
+        text = (await client.get(it.url + "/metrics", headers=ACCEPT)).text
+    return {name: one.labels for name, one in exemplars(text).items()}
+
+
+async def test_metrics_name_the_trace_of_a_sampled_call_and_of_no_other(
+    collector: Receiver, direct: bool
+) -> None:
+    async with a_gateway(FAST, direct=direct, telemetry=traced(collector)) as it:
+        await post(it, {"traceparent": f"00-{'1' * 32}-{PARENT}-00"}, stream=True)
+        assert await marked(it) == {}
+        await post(it, {"traceparent": f"00-{TRACE}-{PARENT}-01"}, stream=True)
+        await collector.has(4)
+        found = await marked(it)
+    (server,) = collector.of_kind("server")
+    assert found == {
+        f"gen_ai_server_{name}_seconds": {"trace_id": TRACE, "span_id": server.span_id}
+        for name in ("request_duration", "time_to_first_token", "time_per_output_token")
+    }
 
 
 async def test_the_engine_is_told_the_client_span(collector: Receiver) -> None:

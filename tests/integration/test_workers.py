@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.simulator.options import EngineOptions
 from tests.support.child import children_of, logged, state_of
+from tests.support.openmetrics import ACCEPT, exemplars
+from tests.support.otlp_receiver import http_receiver
 from tests.support.running import FAST, until
 from tests.support.served import LONG, PATH, SLOW, Served, a_stream, chat, served, the_rest
 
@@ -107,6 +109,33 @@ async def test_every_scrape_shows_what_all_workers_have_counted(tmp_path: Path) 
         assert await it.child.ended() == 0
     assert requests == durations == [12, 12]
     assert tokens == [12 * 6] * 2
+
+
+async def test_any_worker_names_the_newest_trace_and_the_same_callers(tmp_path: Path) -> None:
+    keys = [{"name": name, "secret": {"value": f"sk-{name}-key"}} for name in ("a", "b", "c")]
+    with http_receiver() as collector:
+        telemetry = {"otlp_endpoint": collector.url, "max_callers": 2}
+        async with two_workers(tmp_path, keys=keys, telemetry=telemetry) as it:
+            for worker, names in zip(workers_of(it), ("ab", "cb"), strict=True):
+                async with alone(it, worker):
+                    for name in names:
+                        login = {"authorization": f"Bearer sk-{name}-key"}
+                        asked = chat(stream=True)
+                        answer = await fresh(it, "POST", PATH, json=asked, headers=login)
+                        assert answer.status_code == 200
+            await until(lambda: len(it.lines) == 4, within_s=10)
+            last = it.lines[-1]["trace_id"]
+            by_caller = [
+                await by_each(it, lambda: total(it, "gateway_caller_requests_total", caller=name))  # noqa: B023  # asked at once
+                for name in ("a", "b", "c", "other")
+            ]
+            texts = await by_each(it, lambda: fresh(it, "GET", "/metrics", headers=ACCEPT))
+            it.child.signal(signal.SIGTERM)
+            assert await it.child.ended() == 0
+    assert by_caller == [[1, 1], [2, 2], [0, 0], [1, 1]]
+    for text in texts:
+        traces = {one.labels["trace_id"] for one in exemplars(text.text).values()}
+        assert last in traces
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_no_figure_goes_down(

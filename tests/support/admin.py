@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.leaks import PROMPT
 from tests.support.running import Running
 
 KEY = "sk-admin"
@@ -31,6 +32,6 @@ class Admin:
     async def call(self, secret: str | None, **more: Any) -> httpx.Response:
         """A chat completion with this key."""
         headers = {} if secret is None else {"authorization": f"Bearer {secret}"}
-        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+        body = {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4}
         async with httpx.AsyncClient(timeout=20) as client:
             return await client.post(self.url + PATH, json=body | more, headers=headers)

@@ -12,10 +12,12 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteReceiveStream, Process
 
+from tests.support.leaks import LEDGER, plant_for_command
 from tests.support.running import until
 
 CHECKOUT = Path(__file__).parents[2]
 _END_S = 15.0
+_SERVING = ("serve", "up", "demo")  # what others say is their answer, no log
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ async def a_child(
 ) -> AsyncIterator[Child]:
     """Run `python -m gateway ARGUMENTS`; what still runs when left is killed."""
     command = [sys.executable, "-m", module, *arguments]
+    plant_for_command(arguments, environ or {})
     async with await anyio.open_process(
         command,
         stdin=subprocess.DEVNULL,
@@ -78,6 +81,9 @@ async def a_child(
                 if process.returncode is None:
                     process.kill()
                 readers.cancel_scope.cancel()
+                LEDGER.hear(child.err)
+                if module != "gateway" or arguments[0] in _SERVING:
+                    LEDGER.hear(child.out)
 
 
 async def _keep(stream: ByteReceiveStream, kept: bytearray) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from gateway.cli.main import main
+from tests.support.leaks import LEDGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +32,6 @@ def run_command(*arguments: str) -> Outcome:
             code = 0
         except SystemExit as left:
             code = int(left.code or 0)
+    LEDGER.hear(err.getvalue())
     assert "Traceback" not in out.getvalue() + err.getvalue()
     return Outcome(code, out.getvalue(), err.getvalue())

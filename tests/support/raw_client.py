@@ -9,6 +9,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import SocketStream
 
+from tests.support.leaks import PROMPT
 from tests.support.running import Running
 
 PATIENCE_S = 20.0
@@ -144,5 +145,9 @@ def get(path: str, *, method: str = "GET") -> bytes:
 
 def chat(**fields: Any) -> bytes:
     """A small chat call that answers at once; fields that are None are left out."""
-    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2} | fields
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": PROMPT}],
+        "max_tokens": 2,
+    } | fields
     return json.dumps({k: v for k, v in body.items() if v is not None}).encode()

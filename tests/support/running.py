@@ -18,6 +18,7 @@ from gateway.config.settings import load_settings
 from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
+from tests.support.leaks import LEDGER
 
 FAST = EngineOptions(
     models=("sim",), inter_token_s=0.002, inter_token_s_per_running=0.0, prefill_s_per_token=0.0
@@ -32,6 +33,7 @@ class Lines:
 
     def write(self, line: bytearray, /) -> int:
         self.text += line
+        LEDGER.hear(line)
         return len(line)
 
     @property

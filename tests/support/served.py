@@ -14,6 +14,7 @@ from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine
 from tests.support.child import Child, a_child
+from tests.support.leaks import PROMPT
 from tests.support.running import FAST
 
 PATH = "/v1/chat/completions"
@@ -22,7 +23,7 @@ LONG = 2000
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 6} | more
+    return {"model": "m", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 6} | more
 
 
 def a_file(folder: Path, *urls: str, name: str = "m", **more: Any) -> Path:

@@ -8,6 +8,7 @@ from gateway.errors import EngineDraining, EngineFault
 from gateway.fleet.state import FleetState, Lease
 from gateway.limits.memory_store import MemoryStore
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.negotiation import Format
 from tests.support.asked_app import ask
 from tests.support.configs import a_catalog
 from tests.support.discoveries import a_discovered, discoveries
@@ -43,6 +44,17 @@ async def test_ready_says_whether_and_why_not(readiness: Readiness, status: int)
     assert answer.status_code == status
     assert answer.json()["ready"] is (status == 200)
     assert bool(answer.json()["reasons"]) is (status != 200)
+
+
+async def test_whoever_asks_for_openmetrics_gets_it() -> None:
+    metrics = Metrics()
+    fleet = a_fleet()
+    router = operations_router(Readiness(), fleet, a_store(), metrics, discoveries(fleet))
+    kind = Format.OPENMETRICS
+    answer = await ask(router, path="/metrics", headers={"accept": kind.value})
+    assert answer.headers["content-type"] == kind.value
+    assert answer.headers["vary"] == "accept"
+    assert answer.content == metrics.render(kind)
 
 
 async def test_metrics_are_in_prometheus_words() -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.cli.request_lines import Wanted, plain, read, told, told_event
+from gateway.cli.request_lines import Wanted, read
 from gateway.telemetry.request_line import RequestLine
 from tests.support.live import a_line, an_ok_line
 
@@ -57,38 +57,3 @@ def test_lines_are_told_from_other_events_and_from_what_is_no_log() -> None:
 def test_a_later_gateways_line_with_more_fields_is_read() -> None:
     encoded = msgspec.json.encode(msgspec.to_builtins(a_line()) | {"queue_ms": 3})
     assert isinstance(read(encoded), RequestLine)
-
-
-def test_an_answered_call_reads_well() -> None:
-    text = told(an_ok_line(attempts=2, cached_tokens=4, duration_ms=1234.5)).plain
-    for part in ("200", "1.23s", "m:fp8 r0", "key team", "ttft 42ms", "in 12", "cached 4"):
-        assert part in text
-    assert "out 60 attempts 2 finish stop req_1" in text
-    assert "\n" not in text
-
-
-def test_a_failed_call_says_why() -> None:
-    text = told(a_line()).plain
-    assert "502" in text
-    assert "engine_error engine_error: the engine failed req_1" in text
-
-
-def test_what_a_client_wrote_cannot_steer_the_terminal() -> None:
-    evil = "\x1b[2J\x07\u202e\r\nhi"
-    assert plain(evil) == "\ufffd[2J\ufffd\ufffd\ufffd\ufffdhi"
-    assert "\x1b" not in told(a_line(model=evil, request_id=evil, error_cause=evil)).plain
-    assert "\x1b" not in told_event({"event": evil, evil: evil, "time": 1}).plain
-
-
-def test_an_event_is_shown_with_its_fields() -> None:
-    event = {
-        "time": 1_795_600_000.25,
-        "level": "warning",
-        "event": "replica_state",
-        "logger": "x",
-        "replica": "r0",
-        "state": "unhealthy",
-    }
-    text = told_event(event).plain
-    assert text.endswith(".250 replica_state replica r0 state unhealthy")
-    assert told_event({"event": "e"}).plain == "- e"

@@ -1,9 +1,11 @@
+import io
 import os
 
 import pytest
 
 from gateway.config.settings import environment, load_settings
 from gateway.errors import ConfigInvalid
+from gateway.telemetry.log_style import LogStyle
 
 
 def test_without_variables_there_are_defaults() -> None:
@@ -23,12 +25,15 @@ def test_every_variable_is_read() -> None:
             "GATEWAY_PORT": "9000",
             "GATEWAY_REDIS_URL": "redis://r",
             "GATEWAY_LOG_LEVEL": "debug",
+            "GATEWAY_LOG_FORMAT": "text",
             "GATEWAY_ADMIN_KEY": "s3cret",
             "GATEWAY_URL": "http://gateway:1",
         }
     )
     assert settings.config == "gateway.yaml"
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 9000, "debug")
+    assert settings.log_format == "text"
+    assert settings.log_style(io.StringIO(), {}) is LogStyle.TEXT
     assert settings.url == "http://gateway:1"
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://r"

@@ -1,6 +1,7 @@
 from gateway.live.traffic import TrafficBetween
+from gateway.telemetry.bounds import INTER_TOKEN_S, TTFT_S
 from gateway.telemetry.counted import Counted
-from gateway.telemetry.metrics import INTER_TOKEN_S, TTFT_S, Metrics
+from gateway.telemetry.metrics import Metrics
 
 ROUTE = ("m", "m:fp8", "r0")
 SIBLING = ("m", "m:fp8", "r1")

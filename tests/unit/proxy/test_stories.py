@@ -1,5 +1,5 @@
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -14,6 +14,9 @@ from gateway.telemetry.tracing import Sampler
 from gateway.wire.ask import Operation
 from tests.support.fake_clock import FakeClock
 
+if TYPE_CHECKING:
+    from gateway.telemetry.exemplars import Mark
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-00".encode()
 LINE = RequestLine(1.0, "info", "request", "id", "chat", False, 1, "ok", 200, 1.0, 10)
@@ -23,6 +26,7 @@ class Bench:
     def __init__(self, ratio: float | None = 1.0, recent: Recent | None = None) -> None:
         self.clock = FakeClock()
         self.sent: list[tuple[bytes, int]] = []
+        self.mark: Mark | None = None
         tracing = None
         if ratio is not None:
             sampler = Sampler(ratio, 10.0, random.Random(1))
@@ -41,7 +45,7 @@ class Bench:
         self.clock.pass_s(took_s)
         trace_id = self.stories.trace_id(story, call, took_s, failure)
         encoded = msgspec.json.encode(LINE)
-        self.stories.end(story, LINE, encoded, self.clock.now_s(), failure)
+        self.mark = self.stories.end(story, LINE, encoded, self.clock.now_s(), failure)
         return trace_id
 
 
@@ -52,6 +56,17 @@ def test_what_is_sampled_is_sent_and_named_in_the_log() -> None:
     assert count == 1
     assert trace_id is not None
     assert bytes.fromhex(trace_id) in spans
+    assert bench.mark is not None
+    assert f"{bench.mark.trace:032x}" == trace_id
+    assert bench.mark.span.to_bytes(8, "big") in spans
+    assert bench.mark.unix_s == bench.clock.unix_s()
+
+
+@pytest.mark.parametrize("ratio", [0.0, None])
+def test_what_is_not_sent_marks_nothing(ratio: float | None) -> None:
+    bench = Bench(ratio)
+    bench.run(traceparent=PARENT)
+    assert bench.mark is None
 
 
 @pytest.mark.parametrize(

@@ -239,3 +239,13 @@ def test_what_a_sibling_holds_of_its_cells_stays_good_when_another_is_dropped() 
     worker.drop("calls", ("b",), 1)
     held[0] += 5
     assert worker.totals("calls", 1) == {("a",): [5]}
+
+
+def test_the_cells_of_every_worker_can_be_looked_at_one_by_one() -> None:
+    siblings = Siblings(slot_bytes=128)
+    one, other = siblings.worker(0), siblings.worker(1)
+    add(one, "calls", ("a",), 1)
+    add(other, "calls", ("a",), 2)
+    add(one, "calls", ("for which there is no room any longer" * 3,), 3)
+    assert sorted(next(iter(values)) for _, values in one.each("calls", 1)) == [1, 2, 3]
+    assert [labels for labels, _ in other.each("calls", 1)] == [("a",), ("a",)]

@@ -1,18 +1,19 @@
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.cells import SharedCells
+from gateway.telemetry.exemplars import Mark
+from gateway.telemetry.exposition import written
 from gateway.telemetry.instruments import Distribution, Instruments
+from gateway.telemetry.negotiation import Format
 from tests.support.fake_clock import FakeClock
 
 
 def scrape(instruments: Instruments) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    registry = CollectorRegistry()
-    registry.register(instruments)
+    text = written(instruments.shown(), Format.PROMETHEUS).decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -60,6 +61,10 @@ def test_a_value_beyond_the_last_bound_is_kept() -> None:
     distribution.observe(5)
     assert distribution.counts == [0, 1]
     assert distribution.total == 5
+
+
+def test_a_distribution_of_its_own_keeps_no_traces() -> None:
+    Distribution([1]).exemplify(5, Mark(1, 2, 3.0))
 
 
 def workers(count: int) -> list[Instruments]:

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from gateway.telemetry import fields
+from gateway.telemetry.log_style import LogStyle
 from gateway.telemetry.logs import (
     JsonFormatter,
     RequestLog,
@@ -72,6 +73,25 @@ def test_the_fields_of_a_request_are_named_where_all_names_are() -> None:
     assert set(RequestLine.__struct_fields__) - {"time", "level", "event"} <= names
 
 
+@pytest.mark.parametrize("style", [LogStyle.TEXT, LogStyle.COLOURED])
+def test_a_request_is_text_for_people_and_json_for_whoever_keeps_it(style: LogStyle) -> None:
+    output = io.BytesIO()
+    kept = RequestLog(output, style).write(a_line(model="m"))
+    assert json.loads(kept)["model"] == "m"
+    (line,) = output.getvalue().decode().splitlines()
+    assert "req-1" in line
+    assert "200" in line
+    assert ("\x1b[" in line) is (style is LogStyle.COLOURED)
+
+
+@pytest.mark.usefixtures("_logging_as_it_was")
+def test_a_change_of_state_is_text_for_people() -> None:
+    output = io.StringIO()
+    configure_logging("info", LogStyle.TEXT, output)
+    logging.getLogger("gateway.x").warning("replica_state", extra={"replica": "r0"})
+    assert output.getvalue().endswith(" replica_state replica r0\n")
+
+
 async def test_lines_of_one_turn_of_the_loop_are_written_together() -> None:
     written: list[bytes] = []
 
@@ -129,7 +149,7 @@ def test_fields_of_a_record_become_fields_of_the_line() -> None:
 @pytest.mark.usefixtures("_logging_as_it_was")
 def test_everything_logged_comes_out_as_json_with_its_exception() -> None:
     output = io.StringIO()
-    configure_logging("info", output)
+    configure_logging("info", output=output)
     try:
         raise RuntimeError("boom")  # noqa: TRY301  # a stack to log
     except RuntimeError:

@@ -8,8 +8,11 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.cells import SharedCells
-from gateway.telemetry.metrics import CONTENT_TYPE, ROUTE, Metrics
+from gateway.telemetry.exemplars import Mark
+from gateway.telemetry.metrics import ROUTE, Metrics
+from gateway.telemetry.negotiation import Format
 from tests.support.fake_clock import FakeClock
+from tests.support.openmetrics import families
 
 A_ROUTE = ("m", "m:fp8", "r0")
 LABELS = dict(zip(ROUTE, A_ROUTE, strict=True))
@@ -47,13 +50,24 @@ NAMES = {
     "gateway_inter_token_latency_seconds": ("histogram", {*ROUTE, "le"}),
     "gateway_limit_store_seconds": ("histogram", {"le"}),
     "gateway_token_estimate_ratio": ("histogram", {"model", "part", "le"}),
+    "gen_ai_server_time_per_output_token_seconds": ("histogram", {*ROUTE, "le"}),
+    "gen_ai_client_token_usage": ("histogram", {"model", "variant", "type", "le"}),
+    "gateway_caller_requests": ("counter", {"caller", "outcome"}),
+    "gateway_caller_tokens": ("counter", {"caller", "type"}),
 }
-# OpenTelemetry's bounds for these two; no convention covers the others
+# OpenTelemetry's bounds for gen_ai_*; no convention covers the others
 BOUNDS = {
     "gen_ai_server_request_duration_seconds": [0.01 * 2**power for power in range(14)],
     "gen_ai_server_time_to_first_token_seconds": [
         *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1),
         *(0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    ],
+    "gen_ai_server_time_per_output_token_seconds": [
+        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5),
+    ],
+    "gen_ai_client_token_usage": [
+        *(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144),
+        *(1048576, 4194304, 16777216, 67108864),
     ],
     "gateway_inter_token_latency_seconds": [
         *(0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075),
@@ -117,6 +131,7 @@ def used() -> Metrics:
     metrics.mirrors.duration.cell("m", "s", "shadow")
     metrics.store_round_trip.cell()
     metrics.estimates("m")
+    metrics.called("team", "ok", 3, 2, 1)
     return metrics
 
 
@@ -150,7 +165,9 @@ def test_the_buckets_are_those_that_dashboards_know(name: str) -> None:
     *bounds, last = (
         float(sample.labels["le"])
         for sample in scraped(used())[name].samples
-        if sample.name == f"{name}_bucket" and sample.labels.get("part") in (None, "prompt")
+        if sample.name == f"{name}_bucket"
+        and sample.labels.get("part") in (None, "prompt")
+        and sample.labels.get("type") in (None, "input")
     )
     assert bounds == pytest.approx(BOUNDS[name])
     assert last == float("inf")
@@ -162,7 +179,6 @@ def test_nothing_is_shown_before_it_happened() -> None:
 
 
 def test_the_text_is_of_the_kind_it_says() -> None:
-    assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
     text = used().render().decode()
     assert text.startswith("# HELP gateway_requests_total Calls answered")
     assert text.endswith("\n")
@@ -266,6 +282,52 @@ def test_any_worker_shows_what_all_have_counted() -> None:
         assert value(worker, "gateway_requests_total", **LABELS, outcome="ok") == 6
         assert value(worker, f"{ttft}_sum", **LABELS) == 6
         assert value(worker, f"{ttft}_count", **LABELS) == 3
+
+
+def test_the_first_callers_have_names_and_the_rest_are_others() -> None:
+    metrics = Metrics(max_callers=2)
+    for caller in ("a", "b", "c", "d", "a", ""):
+        metrics.called(caller, "ok", 10, 3, 0)
+    for caller, calls in (("a", 2), ("b", 1), ("other", 2), ("", 1)):
+        assert value(metrics, "gateway_caller_requests_total", caller=caller, outcome="ok") == calls
+        tokens = value(metrics, "gateway_caller_tokens_total", caller=caller, type="input")
+        assert tokens == 10 * calls
+    assert value(metrics, "gateway_caller_tokens_total", caller="a", type="cached") is None
+
+
+def test_the_reference_parser_reads_openmetrics_and_finds_the_same() -> None:
+    metrics = used()
+    read = families(metrics.render(Format.OPENMETRICS))
+    assert set(read) == set(NAMES)
+    for name, family in scraped(metrics).items():
+        assert read[name].type == family.type
+        assert {(one.name, *sorted(one.labels.items())): one.value for one in family.samples} == {
+            (one.name, *sorted(one.labels.items())): one.value for one in read[name].samples
+        }
+    assert read["gen_ai_server_time_to_first_token_seconds"].unit == "seconds"
+    assert metrics.render(Format.OPENMETRICS).endswith(b"# EOF\n")
+
+
+def test_any_worker_shows_the_newest_traced_call_of_each_bucket() -> None:
+    one, other = siblings(2)
+    one.route(A_ROUTE).ttft.observe(0.3)
+    one.route(A_ROUTE).ttft.exemplify(0.3, Mark(0xA << 96, 0xB, 1000.0))
+    other.route(A_ROUTE).ttft.observe(0.4)
+    other.route(A_ROUTE).ttft.exemplify(0.4, Mark(0xC, 2**64 - 1, 1001.0))
+    other.route(A_ROUTE).ttft.observe(99)
+    other.route(A_ROUTE).ttft.exemplify(99, Mark(2**128 - 1, 1, 999.5))
+    name = "gen_ai_server_time_to_first_token_seconds"
+    for worker in (one, other):
+        found = {
+            sample.labels["le"]: sample.exemplar
+            for sample in families(worker.render(Format.OPENMETRICS))[name].samples
+            if sample.exemplar is not None
+        }
+        assert set(found) == {"0.5", "+Inf"}
+        assert found["0.5"].labels == {"trace_id": f"{0xC:032x}", "span_id": "f" * 16}
+        assert (found["0.5"].value, float(found["0.5"].timestamp or 0)) == (0.4, 1001.0)
+        assert found["+Inf"].labels == {"trace_id": "f" * 32, "span_id": f"{1:016x}"}
+        assert b"trace_id" not in worker.render()
 
 
 def test_a_level_is_the_sum_of_what_the_workers_told_and_a_gauge_is_that_of_the_one_asked() -> None:
