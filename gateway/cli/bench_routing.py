@@ -13,11 +13,10 @@ from gateway.cli.tables import print_table
 from gateway.cli.target import check_writable, run_until_interrupted, write
 from gateway.experiment.figures import Figures
 from gateway.experiment.over_http import HttpPlan, Router, RouterFailed, measured
-from gateway.experiment.plan import Plan, rehearsed
+from gateway.experiment.plan import CONTENDERS, Plan, rehearsed
 from gateway.experiment.report import HEADERS, html_of, markdown_of, rows
 from gateway.experiment.workload import WORKLOADS
 from gateway.remote.wrong_input import WrongInput
-from gateway.routing import POLICIES
 
 _DEFAULTS = Plan()
 _T = TypeVar("_T")
@@ -28,7 +27,7 @@ def bench_routing(
         list[str] | None, typer.Option(help=f"{', '.join(WORKLOADS)}; repeatable [all].")
     ] = None,
     policy: Annotated[
-        list[str] | None, typer.Option(help="A routing policy; repeatable [all].")
+        list[str] | None, typer.Option(help=f"{', '.join(CONTENDERS)}; repeatable [all].")
     ] = None,
     replicas: Annotated[
         list[int] | None,
@@ -71,7 +70,7 @@ def bench_routing(
     try:
         plan = Plan(
             workloads=_chosen("--workload", workload, WORKLOADS),
-            policies=_chosen("--policy", policy, {name: name for name in POLICIES}),
+            policies=_chosen("--policy", policy, {name: name for name in CONTENDERS}),
             fleets=tuple(replicas or _DEFAULTS.fleets),
             processes=processes,
             duration_s=duration,

@@ -1,19 +1,28 @@
 """What the routing experiment runs: workloads, fleets, policies, and for how long. No I/O."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
+from gateway.experiment.cache_aware import CacheAware
 from gateway.experiment.figures import Figures, figures_of
 from gateway.experiment.front import Front
 from gateway.experiment.rehearsal import Rehearsal
 from gateway.experiment.workload import WORKLOADS, Workload
 from gateway.routing import POLICIES
+from gateway.routing.policy import RoutingPolicy
 from gateway.simulator.options import EngineOptions
 
 # an 8B model on a card with room for 120,000 tokens: what matters is that no replica's cache
 # holds everything that is asked again
 ENGINE = EngineOptions(max_model_len=65_536, kv_cache_tokens=120_000)
+
+# the gateway's policies, and what others do
+CONTENDERS: Final[Mapping[str, Callable[[], RoutingPolicy]]] = MappingProxyType(
+    {**POLICIES, "sglang-cache-aware": CacheAware}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Plan:
     """
 
     workloads: tuple[Workload, ...] = tuple(WORKLOADS.values())
-    policies: tuple[str, ...] = tuple(POLICIES)
+    policies: tuple[str, ...] = tuple(CONTENDERS)
     fleets: tuple[int, ...] = (4, 16, 64)
     processes: int = 1
     duration_s: float = 90.0
@@ -46,7 +55,7 @@ def rehearsed(plan: Plan) -> Iterator[Figures]:
             for policy in plan.policies:
                 fronts: Sequence[Front] = [
                     Front(
-                        POLICIES[policy](),
+                        CONTENDERS[policy](),
                         replicas,
                         random.Random(f"{plan.seed} {number}"),
                         plan.processes,

@@ -10,12 +10,14 @@ from pathlib import Path
 import anyio
 import httpx
 
+from gateway.simulator.tokens import encode
 from tests.support.child import children_of
+from tests.support.leaks import PROMPT
 from tests.support.running import until
 from tests.support.served import Served, a_stream, the_rest
 
 DONE = b"data: [DONE]\n\n"
-PROMPT_TOKENS = 8  # of what `Served` asks, as the engine counts
+PROMPT_TOKENS = 7 + len(encode(PROMPT))  # of what `Served` asks, as the engine counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ async def test_ready_says_yes_for_every_model() -> None:
         "models": {"m": "ready"},
         "limits": {"store": "memory", "state": "ok"},
         "config_problems": [],
+        "discovery": [],
     }
 
 
