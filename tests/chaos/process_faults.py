@@ -9,15 +9,18 @@ from pathlib import Path
 
 import anyio
 import httpx
+import msgspec
 
-from gateway.simulator.tokens import encode
+from gateway.limits.estimate import Estimator
+from gateway.wire.ask import Operation, read_ask
 from tests.support.child import children_of
-from tests.support.leaks import PROMPT
 from tests.support.running import until
-from tests.support.served import Served, a_stream, the_rest
+from tests.support.served import Served, a_stream, chat, the_rest
 
 DONE = b"data: [DONE]\n\n"
-PROMPT_TOKENS = 7 + len(encode(PROMPT))  # of what `Served` asks, as the engine counts
+# of what `Served` asks, where no engine has counted them
+_ASK = read_ask(msgspec.json.encode(chat()), Operation.CHAT)
+PROMPT_TOKENS = Estimator().estimate(_ASK).prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)
