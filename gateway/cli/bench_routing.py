@@ -14,7 +14,7 @@ from gateway.cli.target import check_writable, run_until_interrupted, write
 from gateway.experiment.figures import Figures
 from gateway.experiment.over_http import HttpPlan, Router, RouterFailed, measured
 from gateway.experiment.plan import CONTENDERS, Plan, rehearsed
-from gateway.experiment.report import HEADERS, html_of, markdown_of, rows
+from gateway.experiment.report import HEADERS, html_of, markdown_of, plots_of, rows
 from gateway.experiment.workload import WORKLOADS
 from gateway.remote.wrong_input import WrongInput
 
@@ -62,6 +62,9 @@ def bench_routing(
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write a page with plots to this file.")
     ] = None,
+    plots_folder: Annotated[
+        Path | None, typer.Option("--plots", help="Write each plot to a file in this folder.")
+    ] = None,
 ) -> None:
     """Compare routing policies, or whole routers, on simulated fleets and the same workloads.
 
@@ -77,7 +80,7 @@ def bench_routing(
             warmup_s=warmup,
             seed=seed,
         )
-        _check(duration, warmup)
+        _check(duration, warmup, plots_folder)
         routers = [_router(text) for text in router or ()]
         check_writable(markdown_file, "--markdown")
         check_writable(html_file, "--html")
@@ -93,6 +96,9 @@ def bench_routing(
     else:
         print_table(HEADERS, rows(found))
     write(markdown_file, markdown_of(found))
+    if plots_folder is not None:
+        for name, plot in plots_of(found):
+            write(plots_folder / name, plot)
     write(html_file, html_of(found, _lead(plan, slowdown, over_http=bool(routers))))
 
 
@@ -104,8 +110,10 @@ def _chosen(option: str, names: Sequence[str] | None, known: Mapping[str, _T]) -
     return tuple(known[name] for name in names or known)
 
 
-def _check(duration: float, warmup: float) -> None:
+def _check(duration: float, warmup: float, plots_folder: Path | None) -> None:
     """Raises WrongInput."""
+    if plots_folder is not None and not plots_folder.is_dir():
+        raise WrongInput(f"--plots {plots_folder}: is no folder")
     if warmup >= duration:
         raise WrongInput("--warmup must be less than --duration")
 

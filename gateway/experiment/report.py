@@ -1,11 +1,12 @@
 """The routing experiment's results: rows of a table, and charts. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from gateway.experiment.figures import Figures
 from gateway.figures.chart import Axis, Series, chart
 from gateway.figures.page import charts, heading, page, table
+from gateway.figures.svg_file import standalone
 
 HEADERS = (
     "workload",
@@ -65,6 +66,13 @@ def html_of(figures: Sequence[Figures], lead: str) -> str:
         parts += [heading(title), charts(_chart(figures, one, title, name) for one in workloads)]
     parts += [heading("All figures"), table(HEADERS, rows(figures))]
     return page("Routing policies compared", lead, parts)
+
+
+def plots_of(figures: Sequence[Figures]) -> Iterator[tuple[str, str]]:
+    """Names of files, and an SVG for each: the 99th percentile of each workload."""
+    for workload in dict.fromkeys(one.workload for one in figures):
+        title, name = _SHOWN[1]
+        yield f"routing-{workload}.svg", standalone(_chart(figures, workload, title, name))
 
 
 def _chart(

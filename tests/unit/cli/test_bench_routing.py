@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.experiment.plan import CONTENDERS
 from tests.support.command import Outcome, run_command
 
 ROUTER = """\
@@ -26,13 +27,14 @@ def bench(*words: str) -> Outcome:
 
 def test_policies_are_compared_in_a_table_and_in_files(tmp_path: Path) -> None:
     markdown, page = tmp_path / "table.md", tmp_path / "page.html"
-    files = ("--markdown", str(markdown), "--html", str(page))
+    files = ("--markdown", str(markdown), "--html", str(page), "--plots", str(tmp_path))
     outcome = bench(*SHORT, "--workload", "chat", *files)
     assert outcome.code == 0
-    for policy in ("least-loaded", "round-robin", "power-of-two", "prefix-affinity"):
+    for policy in CONTENDERS:
         assert policy in outcome.out
         assert policy in markdown.read_text()
     assert "<svg" in page.read_text()
+    assert "prefix-affinity" in (tmp_path / "routing-chat.svg").read_text()
 
 
 def test_the_same_as_data() -> None:
@@ -68,6 +70,7 @@ def test_a_router_is_measured_over_http(tmp_path: Path) -> None:
         (("--router", "name"), "must be NAME=COMMAND"),
         (("--router", "a=b {port}"), "the words {urls} and {port}"),
         (("--html", "/nowhere/at/all.html"), "its folder does not exist"),
+        (("--plots", "/nowhere/at/all"), "is no folder"),
     ],
 )
 def test_wrong_input_is_told_before_anything_runs(words: tuple[str, ...], said: str) -> None:

@@ -1,5 +1,5 @@
 from gateway.experiment.figures import Figures
-from gateway.experiment.report import HEADERS, html_of, markdown_of, rows
+from gateway.experiment.report import HEADERS, html_of, markdown_of, plots_of, rows
 from gateway.figures.quantiles import spread_of
 
 FIGURES = [
@@ -28,3 +28,9 @@ def test_the_page_shows_a_chart_for_each_workload_and_figure() -> None:
     assert text.count("<svg") == 2
     assert "&lt;theirs&gt;" in text
     assert "<theirs>" not in text
+
+
+def test_each_workload_has_a_plot_in_a_file_of_its_own() -> None:
+    ((name, plot),) = plots_of([*FIGURES, NOTHING])
+    assert name == "routing-chat.svg"
+    assert plot.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
