@@ -72,6 +72,7 @@ class Account:
     `queued_s` is how long it has waited in line, `held_s` how much of it for engines that were
     away; `ticket` is what it was charged for the place.
     `prefix` is what the prompt begins with, where the policy reads that.
+    `asked` is the catalog's name of what it asks for, "" until that is known.
     `adapter` is what the call asks for on the engines of another model; None: the model itself.
     `chosen`: why its variant answers, where that is worth telling.
     `kept` is what of a streamed answer allows to resume it; None: it cannot be resumed.
@@ -84,6 +85,7 @@ class Account:
         "_settle",
         "_trying",
         "adapter",
+        "asked",
         "attempts",
         "caller",
         "chosen",
@@ -116,6 +118,7 @@ class Account:
         self._lease: Lease | None = None
         self.tried: Lease | None = None
         self.adapter: Adapter | None = None
+        self.asked = ""
         self.attempts = 0
         self.is_trying = False
         self.caller: str | None = None
@@ -311,7 +314,7 @@ class Bookkeeper:
             round(duration_s * 1000, 2),
             len(call.body),
             account.caller,
-            model or None,
+            model or account.asked or None,
             variant or None,
             replica or None,
             account.finish_reason,

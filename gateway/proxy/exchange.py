@@ -146,6 +146,7 @@ class Exchange:
         account.story.ask = ask
         resolved = self.choosing.resolved(call, ask, caller)
         route = resolved.route
+        account.asked = resolved.name
         account.adapter = route[0].adapter
         account.prefix = self._placing.prefix(call, ask, route)
         search = Search(call, ask, caller, resolved, account, client)

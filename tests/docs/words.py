@@ -87,7 +87,7 @@ FIELDS: dict[str, str] = {
     "request_id": "The call's `x-request-id`: the client's own, or ours.",
     "operation": "`chat`, `text_completion`, `embeddings` or `generate_content`.",
     "caller": "The name of the key that called; `anonymous` without keys.",
-    "model": "The model that answered, or was tried last.",
+    "model": "The model that answered, or was tried last; the one asked for where none was tried.",
     "variant": "Its variant: `model:tag`.",
     "replica": "Its replica, by name.",
     "attempts": "Replicas tried.",

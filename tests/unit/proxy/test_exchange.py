@@ -400,6 +400,7 @@ async def test_a_reached_limit_is_told_and_no_engine_is_asked() -> None:
     bench.store.begin([(bucket, 60e6)], [])
     line = await bench.run()
     assert (line["status"], line["error_code"], line["attempts"]) == (429, "rate_limit_exceeded", 0)
+    assert line["model"] == "m"
     assert bench.error["type"] == "tokens"
     assert bench.client.headers[b"retry-after-ms"].isdigit()
     assert bench.client.headers[b"x-ratelimit-remaining-tokens"] == b"0"
