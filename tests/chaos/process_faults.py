@@ -77,7 +77,7 @@ async def _loses_a_worker(it: Served) -> None:
 
 
 def workers(it: Served) -> list[int]:
-    return sorted(children_of(it.child.process.pid))
+    return children_of(it.child.process.pid)
 
 
 def _file_becomes(change: Callable[[Path], object]) -> Callable[[Served], Awaitable[None]]:

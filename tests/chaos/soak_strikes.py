@@ -56,7 +56,7 @@ class Strikes:
 
     def _kill_the_youngest(self) -> None:
         """The oldest worker is left, to see what becomes of its memory."""
-        workers = sorted(children_of(self._parent))
+        workers = children_of(self._parent)
         if len(workers) > 1:
             self._load.killed_s = time.monotonic()
             os.kill(workers[-1], signal.SIGKILL)

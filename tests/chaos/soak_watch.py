@@ -30,7 +30,7 @@ class Watch:
     async def for_ever(self) -> None:
         while True:
             await anyio.sleep(_EVERY_S)
-            self._worker = self._worker or min(children_of(self._parent))
+            self._worker = self._worker or children_of(self._parent)[0]
             self._look(Path(f"/proc/{self._worker}"))
 
     def _look(self, home: Path) -> None:

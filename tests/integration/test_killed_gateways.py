@@ -173,7 +173,7 @@ async def test_a_sibling_worker_is_killed(
 
 
 def workers_of(it: Served) -> list[int]:
-    return sorted(children_of(it.child.process.pid))
+    return children_of(it.child.process.pid)
 
 
 @asynccontextmanager

@@ -107,7 +107,7 @@ async def test_callers_keys_do_not_open_it() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
 async def test_the_view_is_of_all_workers_whoever_answers(tmp_path: Path) -> None:
     async with served(tmp_path, "--workers", "2", environ=ENVIRON) as it:
-        await until(lambda: len(list(children_of(it.child.process.pid))) == 2, 20)
+        await until(lambda: len(children_of(it.child.process.pid)) == 2, 20)
         async with watched(it.url) as views:
             with anyio.fail_after(40):
                 async for view in views:

@@ -46,7 +46,7 @@ async def both_serve(it: Served) -> None:
 
 
 def workers_of(it: Served) -> Sequence[int]:
-    return sorted(children_of(it.child.process.pid))
+    return children_of(it.child.process.pid)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,13 +92,18 @@ async def _keep(stream: ByteReceiveStream, kept: bytearray) -> None:
             kept += piece
 
 
-def children_of(pid: int) -> Iterator[int]:
-    """The processes that this one has started and that still live."""
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started and that still live, the oldest first.
+
+    Numbers of processes begin anew when they are used up: they do not tell who is older.
+    """
+    found: list[tuple[int, int]] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            state, parent = _stat(int(entry.name))
+            state, parent, started = _stat(int(entry.name))
             if parent == pid and state != "Z":
-                yield int(entry.name)
+                found.append((started, int(entry.name)))
+    return [child for _, child in sorted(found)]
 
 
 def state_of(pid: int) -> str:
@@ -106,13 +111,13 @@ def state_of(pid: int) -> str:
     return _stat(pid)[0]
 
 
-def _stat(pid: int) -> tuple[str, int]:
-    """State and parent; dead and nobody's when it is gone."""
+def _stat(pid: int) -> tuple[str, int, int]:
+    """State, parent, and when it started; dead and nobody's when it is gone."""
     try:
-        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return "Z", 0
-    return state, int(parent)
+        return "Z", 0, 0
+    return fields[0], int(fields[1]), int(fields[19])
 
 
 def logged(lines: Sequence[str] | str, event: str) -> list[str]:

@@ -44,8 +44,8 @@ class Kept:
         return self.log.read_text() if self.log.exists() else ""
 
     def engine(self) -> int:
-        until(lambda: bool(list(children_of(self.process.pid))))
-        return next(iter(children_of(self.process.pid)))
+        until(lambda: bool(children_of(self.process.pid)))
+        return children_of(self.process.pid)[0]
 
     def says(self, text: str) -> None:
         until(lambda: text in self.said)
