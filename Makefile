@@ -103,7 +103,8 @@ build/compiled-venv/stamp: $(VENV)/dev.stamp $(shell git ls-files gateway 2>/dev
 
 # what reads deploy/, builds the package or takes long, and is the same whatever is compiled
 OF_THE_CHECKOUT := test_balancers.py test_observability.py test_package.py test_up_command.py \
-	test_rolling_change.py
+	test_rolling_change.py test_dashboard.py test_bench_command.py test_compare_command.py \
+	test_node_sdk.py test_leaks.py test_simulate_command.py test_redis_failover.py
 
 test-compiled: build/compiled-venv/stamp  ## the suites that use sockets, against the compiled wheel
 	rm -rf build/compiled-tests && mkdir -p build/compiled-tests

@@ -101,16 +101,15 @@ async def test_a_replica_that_goes_on_hanging_costs_clients_nothing_more() -> No
         FAST, FAST, model=IMPATIENT, retries=ELSEWHERE, health={"ejection_s": 0.2}
     ) as it:
         it.engines[0].inject("stall-before-headers")
-        with anyio.move_on_after(4):
-            while True:
+        hanging, _ = states(it)
+        with anyio.fail_after(25):
+            while hanging.health.ejections < 3:
                 assert await ask(it) == [200]
                 await anyio.sleep(0.01)
-        hanging, _ = states(it)
-        # two that ejected it; then our own, after 0.2, 0.4, 0.8 and 1.6 s
+        # two that ejected it; then our own, after 0.2 and 0.4 s
         own = sum(request.path == "/v1/completions" for request in it.engines[0].requests)
         assert seen(it, 0) == 2
-        assert 1 <= own <= 5
-        assert hanging.health.ejections >= 2
+        assert 1 <= own <= 3
 
 
 async def test_a_flapping_replica_makes_no_storm() -> None:

@@ -58,7 +58,7 @@ async def test_what_streams_or_is_long_has_one_try(more: dict[str, Any]) -> None
     async with a_gateway(FAST, FAST, model={"hedging": {"extra_ratio": 0.5}}) as it:
         await call(it, 48)
         before = asked(it)
-        it.engine.inject("slow=20", count=2)
+        it.engine.inject("slow=5", count=2)
         await call(it, 2, **more)
         assert asked(it) == before + 2
 
