@@ -31,6 +31,7 @@ from tests.support.running import running as a_gateway
 CUTS_BY_A_KILL = 26
 KILLS = int(os.environ.get("SLUICEGATE_KILLS", "1"))
 TOKENS = 900
+_AT_ONCE = 20  # of them, that an engine must have begun when it is killed
 _MANY = 1000  # calls that a replica seems to have when nothing shall begin there
 
 Kill = Callable[[RealEngine], None]
@@ -50,6 +51,10 @@ class Told:
     @property
     def has_begun(self) -> bool:
         return b'"content":"' in self.raw.replace(b'"content":""', b"") or b'"text":"' in self.raw
+
+    @property
+    def is_running(self) -> bool:
+        return self.has_begun and not self.is_done
 
     @property
     def is_done(self) -> bool:
@@ -178,15 +183,16 @@ async def test_streams_of_a_vllm_that_dies_say_what_they_would_have_said(
             for ask, one in zip(asks, told, strict=True):
                 tasks.start_soon(streamed, it.url, ask | {"model": "m"}, one)
                 await anyio.sleep(rng.uniform(0, 0.04))
-            await until(lambda: all(one.has_begun for one in told), within_s=120)
-            cut_at = [len(one.raw) for one in told if not one.is_done]
+            # the last ones may have to wait for a crowded engine until the first are done
+            await until(lambda: sum(one.is_running for one in told) >= _AT_ONCE, within_s=120)
+            cut_at = [len(one.raw) for one in told if one.is_running]
             await anyio.to_thread.run_sync(kill, victim)
         for lease in busy:
             lease.release()
         await it.settled()
         lines = it.log.requests
     assert sum(line.get("resumes", 0) for line in lines) >= len(cut_at) // 2
-    assert len(set(cut_at)) >= CUTS_BY_A_KILL // 2  # they were at different places
+    assert len(set(cut_at)) >= _AT_ONCE // 2  # they were at different places
     assert [one.text for one in told] == [one.text for one in wanted]
     assert [one.usage for one in told] == [one.usage for one in wanted]
     assert [one.finishes for one in told] == [one.finishes for one in wanted]
