@@ -69,6 +69,9 @@ class Sleeper:
         """The engines that must be told something now, and what."""
         states = [one for one in self._fleet if _is_ours(one)]
         self._idle = {one: self._idle.get(one) or Idleness() for one in states}
+        # replicas come and go: those that are gone are forgotten
+        since_s = self._asleep_since_s
+        self._asleep_since_s = {one: since_s[one] for one in states if one in since_s}
         found = []
         for state in states:
             path = self._due_for(state)

@@ -70,7 +70,7 @@ class Metadata(msgspec.Struct):
 
     name: str = ""
     uid: str = ""
-    resourceVersion: str = ""  # noqa: N815
+    resourceVersion: str = ""  # noqa: N815  # the API's own name
     # of a list that has more
     continue_: str = msgspec.field(default="", name="continue")
 
@@ -79,7 +79,7 @@ class Slice(msgspec.Struct):
     """An EndpointSlice."""
 
     metadata: Metadata
-    addressType: str = "IPv4"  # noqa: N815
+    addressType: str = "IPv4"  # noqa: N815  # the API's own name
     endpoints: list[SliceEndpoint] | None = None
     ports: list[SlicePort] | None = None
 

@@ -186,3 +186,13 @@ async def test_why_it_did_not_is_logged(
         tasks.cancel_scope.cancel()
     failed = [one for one in caplog.records if one.message == "sleep_mode_failed"]
     assert [one.__dict__["reason"] for one in failed] == [why]
+
+
+async def test_one_that_is_gone_is_forgotten(clients: ProbeClients) -> None:
+    bench = Bench(clients)
+    bench.is_seen(Condition.ASLEEP)
+    assert bench.due == []
+    assert list(bench.sleeper._asleep_since_s) == [bench.state]
+    bench.fleet.apply(a_catalog(a_model("other")))
+    assert bench.due == []
+    assert bench.sleeper._asleep_since_s == {}
