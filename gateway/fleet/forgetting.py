@@ -20,6 +20,14 @@ async def keep_forgetting(fleet: FleetState, metrics: Metrics, clock: Clock) -> 
 
 def forget(fleet: FleetState, metrics: Metrics, departed: Departed, now_s: float) -> None:
     """Once. A replica whose last request still runs is not gone."""
-    present = {(state.variant.model, state.variant.name, state.name) for state in fleet}
+    names: dict[str, list[tuple[str, str]]] = {}
+    for model in fleet.catalog.models.values():
+        for variant in model.variants:  # an adapter's are told under names of their own
+            names.setdefault(variant.engines.name, []).append((variant.model, variant.name))
+    present = {
+        (model_name, variant_name, state.name)
+        for state in fleet
+        for model_name, variant_name in names.get(state.variant.name, ())
+    }
     if gone := departed.due(metrics.routes(), present, now_s):
         metrics.forget(gone)

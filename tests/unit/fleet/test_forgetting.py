@@ -12,7 +12,7 @@ from gateway.fleet.told import Teller
 from gateway.telemetry.cells import SLOT_BYTES, Cells, SharedCells
 from gateway.telemetry.departed import MOST, Departed
 from gateway.telemetry.metrics import ROUTE, Metrics
-from tests.support.configs import a_catalog
+from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.discoveries import a_discovered
 from tests.support.fake_clock import FakeClock
 from tests.support.running import until
@@ -107,3 +107,17 @@ async def test_it_is_looked_at_a_steady_pace(monkeypatch: pytest.MonkeyPatch) ->
         tasks.start_soon(keep_forgetting, fleet, metrics, FakeClock())
         await until(lambda: not metrics.routes(), 10)
         tasks.cancel_scope.cancel()
+
+
+def test_what_adapters_were_asked_for_stays_as_long_as_the_replicas_that_have_them() -> None:
+    metrics, clock, departed = Metrics(), FakeClock(), Departed()
+    variant = a_variant("fp8", "http://a", adapters=[{"name": "sql"}])
+    fleet = FleetState(a_catalog(a_model("m", variants=[variant])))
+    kept = {("m", "m:fp8", "r0"), ("sql", "sql:fp8", "r0")}
+    for route in (*kept, ("sql", "sql:fp8", "r9")):
+        serve_one_call(metrics, route)
+    for _ in range(2):
+        forget(fleet, metrics, departed, clock.now_s())
+        clock.pass_s(86_400)
+    forget(fleet, metrics, departed, clock.now_s())
+    assert metrics.routes() == kept
