@@ -26,9 +26,10 @@ _MAY_COME_BACK: Final = (
 
 def is_away(fleet: FleetState, variant: Variant) -> bool:
     """Whether no engine of the variant can take a call, and one may be waited for."""
-    if variant.wake is None or not fleet.serves(variant.name):
+    name = variant.engines.name
+    if variant.wake is None or not fleet.serves(name):
         return False
-    states = fleet.replicas_of(variant.name)
+    states = fleet.replicas_of(name)
     return all(not one.is_usable and one.condition in _MAY_COME_BACK for one in states)
 
 

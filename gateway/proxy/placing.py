@@ -324,7 +324,7 @@ class Placing:
 
     def _passed_over(self, variant: Variant) -> None:
         """None of it can be used: where it is only away, it is wanted, whoever takes the call."""
-        if variant.wake is not None and is_away(self._fleet, variant.engines):
+        if variant.wake is not None and is_away(self._fleet, variant):
             self.wanted.want(variant.engines, self._clock.now_s())
 
     def _is_left(self, search: Search, full: Collection[Variant]) -> bool:

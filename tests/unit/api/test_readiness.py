@@ -44,11 +44,11 @@ def test_a_model_is_ready_while_any_variant_has_a_usable_replica() -> None:
 
 
 def test_a_model_whose_engines_may_be_away_is_not_without_replicas() -> None:
-    fleet = FleetState(a_catalog(a_model("m", wake={})))
+    fleet = FleetState(a_catalog(a_model("m", wake={}, adapters=[{"name": "sql"}])))
     (state,) = fleet
     fleet.probed(state, Condition.AWAY, Load(), 0.0)
     detail = Readiness(is_started=True).detail(fleet, MemoryStore(FakeClock()), discoveries(fleet))
-    assert detail["models"] == {"m": "away, a call wakes it"}
+    assert detail["models"] == dict.fromkeys(("m", "sql"), "away, a call wakes it")
 
 
 def test_a_discovery_is_told_and_is_no_reason() -> None:
