@@ -43,6 +43,11 @@ class Timeouts(Section):
         120, description="From the request to the first event of a streamed answer."
     )
     idle_s: Seconds = Field(60, description="Between two events of a streamed answer.")
+    unreachable_s: Seconds = Field(
+        10,
+        description="The same, or until the first, where probes cannot connect to the engine "
+        "any more.",
+    )
     total_s: Seconds = Field(900, description="For the whole call, retries included.")
 
 

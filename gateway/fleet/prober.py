@@ -87,7 +87,7 @@ class Prober:
             adapter = self._engines[state.variant.engine]
             said, load = State.UNHEALTHY, Load()
             ours, turns = float(state.in_flight), state.turns
-            is_away = False
+            is_unreachable = False
             try:
                 with anyio.fail_after(self._timeout_s):
                     said = adapter.state(*await self._get(state, adapter.health_path))
@@ -101,7 +101,7 @@ class Prober:
                     if adapter.load_path is not None and said is State.READY:
                         load = adapter.load((await self._get(state, adapter.load_path))[1])
             except (httpx.ConnectError, httpx.ConnectTimeout):
-                is_away = state.variant.wake is not None
+                is_unreachable = True
             except (httpx.HTTPError, OSError, ValueError):  # a TimeoutError is an OSError
                 pass  # what was learned until then counts
             except Exception:
@@ -111,11 +111,19 @@ class Prober:
                 said = State.ASLEEP
             reason = _MISCONFIGURED.get(said)
             seen = Condition(said.value) if reason is None else Condition.MISCONFIGURED
-            if is_away:
+            if is_unreachable and state.variant.wake is not None:
                 seen = Condition.AWAY
             # whatever of ours ran at some time of the probe may be among what the engine counted
             ours += (state.turns - turns) * state.weight
-            self._fleet.probed(state, seen, load, self._clock.now_s(), reason, ours)
+            self._fleet.probed(
+                state,
+                seen,
+                load,
+                self._clock.now_s(),
+                reason,
+                ours,
+                is_unreachable=is_unreachable,
+            )
 
     async def _get(self, state: ReplicaState, path: str) -> tuple[int, bytes]:
         headers = {}

@@ -68,7 +68,8 @@ class ReplicaState:
     `turns` is how often it was picked, divided by its weight; `others` the requests that it
     reported and that are not ours, 0 when unknown; `running` and `waiting` are what it reported,
     None when unknown, and so is `tokens_counted`, those read and written since its start.
-    `is_usable`: whether it may be picked now.
+    `is_usable`: whether it may be picked now. `is_unreachable`: it is out, and no connection to
+    it can be made, so that what is silent there will hardly speak again.
     `prefilling` is how many blocks of our own prompts it has yet to compute, where the policy reads
     prompts; `seed` is a number drawn from its address, the same in every process.
     `era` counts its ejections, so that what began before the last one is not held against it.
@@ -86,6 +87,7 @@ class ReplicaState:
         "health",
         "in_flight",
         "is_load_known",
+        "is_unreachable",
         "is_usable",
         "kv_cache_tokens",
         "kv_cache_used_ratio",
@@ -143,6 +145,7 @@ class ReplicaState:
         self.trial: Lease | None = None
         self.awaits_trial = False
         self.serves_in_panic = False
+        self.is_unreachable = False
         self.is_usable = True
         self.target = Target(replica.concurrency, processes)
         self.most = self.target.most
@@ -378,11 +381,14 @@ class FleetState:
         now_s: float,
         reason: Reason | None = None,
         ours: float | None = None,
+        *,
+        is_unreachable: bool = False,
     ) -> bool:
         """Record what a probe saw. True when the replica's condition has changed.
 
         `reason`: why it saw that, where the condition alone does not tell. `ours`: how many of
-        the requests that the engine counted may be ours; None: those of now.
+        the requests that the engine counted may be ours; None: those of now. `is_unreachable`:
+        no connection could be made.
         """
         state.running, state.waiting = load.running, load.waiting
         state.is_load_known = load.running is not None
@@ -399,6 +405,7 @@ class FleetState:
         )
         state.most, state.was_full = state.target.most, False
         health = after_probe(state.health, seen, now_s)
+        state.is_unreachable = is_unreachable and not health.looks_well
         has_changed = self._change(state, health, reason or reason_for(health))
         self.on_room(state.variant.name)
         return has_changed

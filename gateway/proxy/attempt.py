@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 from gateway.clock import Clock
-from gateway.config.models import Timeouts
 from gateway.engines.adapter import AnswerStream, EngineAdapter, Served, Shown
 from gateway.engines.assembled import Assembled
 from gateway.engines.kept import Kept
@@ -227,7 +226,7 @@ class Attempts:
             response.pause()
         try:
             response.deliver(relay)
-            await self._watch(relay, over, client, state.variant.timeouts)
+            await self._watch(relay, over, client, state)
         finally:
             account.first_content_s = account.first_content_s or relay.first_content_s
             trying.first_content_s = relay.first_content_s
@@ -242,9 +241,10 @@ class Attempts:
             over.clear()
             await over.wait(self._clock.now_s() + _LINGER_S, self._clock)
 
-    async def _watch(self, relay: Relay, over: Signal, client: Client, waits: Timeouts) -> None:
+    async def _watch(self, relay: Relay, over: Signal, client: Client, state: ReplicaState) -> None:
         """Until the relay is over: deadlines and heartbeats. Wakes only when one may be due."""
-        bounds = self._bounds
+        bounds, waits = self._bounds, state.variant.timeouts
+        look_s = min(waits.idle_s, waits.unreachable_s / 2)
         started_s = self._clock.now_s()
         while not relay.is_over:
             now_s = self._clock.now_s()
@@ -254,6 +254,10 @@ class Attempts:
                 if now_s >= due_s:
                     client.abort()
                     raise ClientGone("the client stopped reading")
+            elif state.is_unreachable and now_s >= _heard_s(relay, started_s) + waits.unreachable_s:
+                # it may be shutting down with its connections open: it says nothing any more
+                relay.ended(StreamBroken("the engine is silent and takes no connections"))
+                return
             elif relay.is_committed:
                 due_s = relay.last_piece_s + waits.idle_s
                 if now_s >= due_s:
@@ -270,7 +274,11 @@ class Attempts:
                     relay.heartbeat()
                 beat_s = now_s + bounds.heartbeat_s
             # the first content starts the idle timeout without waking us: look often enough
-            await over.wait(min(due_s, beat_s, now_s + waits.idle_s), self._clock)
+            await over.wait(min(due_s, beat_s, now_s + look_s), self._clock)
+
+
+def _heard_s(relay: Relay, started_s: float) -> float:
+    return relay.last_piece_s if relay.is_committed else started_s
 
 
 def _traced(request: UpstreamRequest, trace: Headers) -> UpstreamRequest:

@@ -30,6 +30,7 @@ from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream, UpstreamResponse
 from gateway.proxy.upstream.reference import HttpxUpstream
 from gateway.wire.http import Headers, Origin, UpstreamRequest
+from tests.support.running import until
 from tests.support.scripted_server import (
     CHUNKED,
     LAST_CHUNK,
@@ -544,6 +545,29 @@ async def test_a_handshake_that_is_not_done_in_time_is_unreachable(
         with pytest.raises(EngineUnreachable, match="in time"):
             await send(upstream, origin, connect_s=0.2)
         await it.server.settled()
+
+
+# machines that vanish
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is the kernel that tells")
+async def test_the_kernel_asks_whether_the_engine_is_still_there(upstream: Upstream) -> None:
+    async with serving(silent) as it, anyio.create_task_group() as tasks:
+        tasks.start_soon(send, upstream, it.origin)
+        await until(lambda: bool(it.server.requests), within_s=5)
+        assert _timers(to_port=it.origin.port) == [_KEEPALIVE_TIMER]
+        tasks.cancel_scope.cancel()
+
+
+_ESTABLISHED, _KEEPALIVE_TIMER = "01", "02"
+
+
+def _timers(to_port: int) -> list[str]:
+    """Which timer the kernel runs for each open connection to a port: see proc_net_tcp.rst."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    rows = [line.split() for line in lines]
+    there = [row for row in rows if int(row[2].split(":")[1], 16) == to_port]
+    return [row[5].split(":")[0] for row in there if row[3] == _ESTABLISHED]
 
 
 # what engines do wrong

@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from gateway.simulator.options import EngineKind, EngineOptions
+from gateway.simulator.serve import serve_engine
 from tests.support.counted import counted
-from tests.support.running import FAST, Running, a_gateway
+from tests.support.lossy_proxy import a_lossy_proxy
+from tests.support.running import FAST, Running, a_gateway, running, until
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 USAGE = {"include_usage": True}
@@ -109,6 +111,45 @@ async def test_a_plain_completion_goes_on_too(kind: EngineKind, direct: bool) ->
         assert it.log.requests[-1]["resumes"] == 1
     assert text(body)[:150] == text(wanted)[:150]
     assert body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    ("slow", "resumes"),
+    [(replace(UNICODE, inter_token_s=0.2), 1), (replace(UNICODE, prefill_s_per_token=0.5), None)],
+    ids=["begun", "queued"],
+)
+async def test_an_engine_that_shuts_down_in_silence_is_not_waited_for(
+    slow: EngineOptions, resumes: int | None
+) -> None:
+    """No timeout is near: it is the probes that find nobody there."""
+    async with serve_engine(slow) as dying, serve_engine(UNICODE) as other:
+        port = httpx.URL(dying.url).port or 0
+        async with a_lossy_proxy(port) as proxy:
+            variant = {
+                "engine": "vllm",
+                "served_model": dying.options.models[0],
+                "replicas": [{"url": f"http://127.0.0.1:{proxy.port}"}, {"url": other.url}],
+            }
+            waits = {"unreachable_s": 0.3}
+            models = [{"name": "m", "variants": [variant], "timeouts": waits}]
+            async with running({"models": models}) as it:
+                first, second = it.gateway.inference.exchange.fleet
+                first.turns = 10
+                wanted = await post(it)
+                second.turns = 20
+                async with anyio.create_task_group() as tasks:
+
+                    async def shut_down() -> None:
+                        said = 2000 if resumes else 0
+                        await until(lambda: len(proxy.passed) > said, within_s=5)
+                        await proxy.fall_silent()
+
+                    tasks.start_soon(shut_down)
+                    body = await post(it)
+            line = it.log.requests[-1]
+    assert text(body) == text(wanted)
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert (line["outcome"], line["attempts"], line.get("resumes")) == ("ok", 2, resumes)
 
 
 async def test_it_survives_two_deaths_and_not_three(direct: bool) -> None:

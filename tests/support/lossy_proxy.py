@@ -1,11 +1,11 @@
 """A TCP proxy that cuts, delays and swallows: outcomes that nobody can know from outside."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketListener
 
 _PIECE = 65536
 
@@ -21,14 +21,15 @@ class Replies(StrEnum):
 class LossyProxy:
     """In front of one server. What has been told to it is done to connections as they are."""
 
-    def __init__(self, target_port: int) -> None:
-        self.port = 0
+    def __init__(self, target_port: int, listener: SocketListener) -> None:
+        self.port = listener.extra(anyio.abc.SocketAttribute.local_port)
         self.replies = Replies.PASS
         self.delay_s = 0.0
         self.passed = bytearray()
         self.lost = 0
         self.connections = 0
         self._target_port = target_port
+        self._listener = listener
         self._cut_after: int | None = None
         self._open: set[ByteStream] = set()
         self._may_pass = anyio.Event()
@@ -53,6 +54,17 @@ class LossyProxy:
         """Close every connection that there is."""
         for stream in list(self._open):
             await anyio.aclose_forcefully(stream)
+
+    async def fall_silent(self) -> None:
+        """As an engine that shuts down with its streams open: nobody else comes in any more."""
+        self.replies = Replies.SWALLOW
+        await self._listener.aclose()
+
+    async def serve(self) -> None:
+        async with anyio.create_task_group() as connections:
+            with suppress(anyio.ClosedResourceError):
+                while True:
+                    connections.start_soon(self._serve, await self._listener.accept())
 
     async def _serve(self, client: ByteStream) -> None:
         self.connections += 1
@@ -118,10 +130,11 @@ _ENDS = (anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError
 
 @asynccontextmanager
 async def a_lossy_proxy(target_port: int) -> AsyncIterator[LossyProxy]:
-    proxy = LossyProxy(target_port)
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-        proxy.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listeners:
+        (listener,) = listeners.listeners
+        assert isinstance(listener, SocketListener)
+        proxy = LossyProxy(target_port, listener)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, proxy._serve)
+            tasks.start_soon(proxy.serve)
             yield proxy
             tasks.cancel_scope.cancel()

@@ -6,9 +6,7 @@ token is read for every request, since it is replaced every hour.
 Source: Kubernetes, "Accessing the Kubernetes API from a Pod".
 """
 
-import socket
 import ssl
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Final, Self
 import httpx
 
 from gateway.config.discovery import Kubernetes
+from gateway.keepalive import KEEPALIVE
 
 _CONNECT_S: Final = 5.0
 
@@ -63,7 +62,7 @@ class ApiServer:
         return httpx.AsyncClient(
             base_url=self.url,
             transport=httpx.AsyncHTTPTransport(
-                verify=trust, trust_env=False, socket_options=_KEEPALIVE
+                verify=trust, trust_env=False, socket_options=KEEPALIVE
             ),
             follow_redirects=False,
             timeout=httpx.Timeout(_CONNECT_S),
@@ -84,17 +83,3 @@ def _text(file: Path) -> str:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _keepalive() -> list[tuple[int, int, int]]:
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    if sys.platform == "linux":
-        options += [
-            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-        ]
-    return options
-
-
-_KEEPALIVE: Final = _keepalive()

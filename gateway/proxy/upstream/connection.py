@@ -8,12 +8,13 @@ Source: RFC 9112; llhttp through httptools does the parsing, strictly.
 import asyncio
 import zlib
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import httptools
 from typing_extensions import override
 
 from gateway.errors import ConnectionLost, EngineFault, EngineSilent, GatewayError
+from gateway.keepalive import KEEPALIVE
 from gateway.proxy.upstream.protocol import BodySink
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -198,6 +199,10 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        line: Any = transport.get_extra_info("socket")  # no socket.socket, but much like one
+        if line is not None:
+            for option in KEEPALIVE:
+                line.setsockopt(*option)
 
     @override
     def data_received(self, data: bytes) -> None:

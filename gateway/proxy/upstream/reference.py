@@ -23,6 +23,7 @@ from gateway.errors import (
     EngineUnreachable,
     GatewayError,
 )
+from gateway.keepalive import KEEPALIVE
 from gateway.proxy.upstream.connection import MAX_HEAD_BYTES
 from gateway.proxy.upstream.protocol import BodySink
 from gateway.wire.http import Origin, UpstreamRequest
@@ -181,11 +182,14 @@ class _Place:
             self._trust = ssl.create_default_context(cafile=self._origin.ca_file)
         return _Line(
             httpx.AsyncClient(
-                verify=self._trust or False,  # False: there is nothing to verify
-                trust_env=False,
+                transport=httpx.AsyncHTTPTransport(
+                    verify=self._trust or False,  # False: there is nothing to verify
+                    trust_env=False,
+                    limits=httpx.Limits(max_connections=1, keepalive_expiry=self._expiry_s),
+                    socket_options=KEEPALIVE,
+                ),
                 follow_redirects=False,
                 timeout=httpx.Timeout(None),  # ours are deadlines of the whole, not of each step
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=self._expiry_s),
             )
         )
 

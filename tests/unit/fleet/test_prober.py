@@ -538,6 +538,23 @@ async def test_nobody_there_counts_at_once_and_as_no_failure_where_engines_may_b
     assert await probe().twice() == [Condition.UNHEALTHY]
 
 
+@pytest.mark.parametrize("error", [httpx.ConnectError("x"), httpx.ConnectTimeout("x")])
+async def test_who_takes_no_connections_is_unreachable_as_long_as_it_is_out(
+    router: respx.MockRouter, probe: Probe, error: Exception
+) -> None:
+    fails(router, "/health", error)
+    probed = probe()
+    (state,) = probed.states
+    seen: list[bool] = []
+    for _ in range(2):
+        await probed.round()
+        seen.append(state.is_unreachable)
+    fails(router, "/health", httpx.ReadTimeout("it does, and is slow"))
+    await probed.round()
+    seen.append(state.is_unreachable)
+    assert seen == [False, True, False]  # after the first it is still used
+
+
 async def test_an_engine_that_is_there_and_says_nothing_is_not_away(
     router: respx.MockRouter, probe: Probe
 ) -> None:

@@ -183,6 +183,37 @@ async def test_an_engine_that_stops_in_the_middle_has_stalled() -> None:
     await Bench(streamed(WORD, ends=False), idle_s=0.01).failure(StreamStalled)
 
 
+@pytest.mark.parametrize(("pieces", "kind"), [((), EngineFault), ((WORD,), StreamBroken)])
+async def test_a_silent_engine_that_takes_no_connections_has_broken_off(
+    pieces: tuple[bytes, ...], kind: type[GatewayError]
+) -> None:
+    bench = Bench(streamed(*pieces, ends=False), unreachable_s=0.02)
+    bench.state.is_unreachable = True
+    await bench.failure(kind)
+
+
+async def test_an_engine_that_takes_no_connections_may_say_what_it_has_to_say() -> None:
+    """As one that shuts down in good order."""
+    bench = Bench(streamed(ROLE, ends=False), unreachable_s=0.05)
+    bench.state.is_unreachable = True
+
+    async def speak() -> None:
+        await until(lambda: bench.response.sink is not None, within_s=5)
+        sink = bench.response.sink
+        assert sink is not None
+        for _ in range(10):
+            sink.data(WORD)
+            await anyio.sleep(0.02)
+        sink.data(STOP + DONE)
+        sink.ended(None)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(speak)
+        await bench.run()
+    assert bench.client.is_finished
+    assert bench.client.body.count(WORD) == 10
+
+
 async def test_a_client_that_reads_nothing_is_dropped() -> None:
     bench = Bench(streamed(WORD, ends=False), bounds={"write_stall_s": 0.01, "heartbeat_s": 0.002})
     bench.client.block(bench.clock.now_s())

@@ -1,11 +1,8 @@
-import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.config.discovery import Kubernetes
-from gateway.fleet.discovery import api_server
 from gateway.fleet.discovery.api_server import ApiServer, NotInCluster
 
 POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
@@ -55,8 +52,3 @@ def test_the_token_is_read_each_time(tmp_path: Path) -> None:
 async def test_the_public_authorities_are_trusted_where_none_is_given() -> None:
     async with ApiServer("https://api.test", "y", None, None).client() as client:
         assert str(client.base_url) == "https://api.test"
-
-
-def test_other_systems_have_fewer_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "other")
-    assert api_server._keepalive() == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
