@@ -11,10 +11,8 @@ Models are named by a path relative to the process's folder, so that nothing the
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,26 +85,18 @@ class RealEngine:
             raise ProcessLookupError(f"{self.name}: expected one engine core, found {cores}")
         os.kill(cores[0], signal.SIGKILL)
 
-    @contextmanager
-    def slowed(self) -> Iterator[None]:
-        """vLLM computes a quarter of the time: who reads it keeps up, however busy the machine."""
-        workers = [pid for pid in _descendants(self.process.pid) if _title(pid) == WORKER]
-        is_over = threading.Event()
+    def freeze(self) -> None:
+        """vLLM computes nothing more, until `compute`; its server still answers."""
+        self._signal_worker(signal.SIGSTOP)
 
-        def slow() -> None:
-            while not is_over.is_set():
-                for number, pause_s in ((signal.SIGSTOP, 0.03), (signal.SIGCONT, 0.01)):
-                    for worker in workers:
-                        os.kill(worker, number)
-                    time.sleep(pause_s)
+    def compute(self) -> None:
+        """Go on; nothing where it is dead."""
+        self._signal_worker(signal.SIGCONT)
 
-        with ThreadPoolExecutor(1) as thread:
-            slowing = thread.submit(slow)
-            try:
-                yield
-            finally:
-                is_over.set()
-        slowing.result()
+    def _signal_worker(self, number: signal.Signals) -> None:
+        for pid in self.family:
+            if _title(pid) == WORKER:
+                os.kill(pid, number)
 
     def wait_until_gone(self, limit_s: float = STOP_S) -> int:
         """The exit status of the first process; negative for a signal."""
