@@ -51,7 +51,9 @@ async def test_two_vllms_are_started_served_and_stopped(
         await until(
             lambda: child.said.count("ready after") == 2 or "ended with" in child.said, START_S
         )
-        assert "tiny/r0: loading weights" in child.said
+        # a model so small may be loaded between two looks at the log
+        stages = ("loading weights", "weights loaded", "warming up")
+        assert any(f"tiny/r0: {stage}" in child.said for stage in stages), child.said
         assert "tiny/r1: ready after" in child.said, child.said
         await child.says("models at http://localhost:")
         sdk = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
