@@ -96,7 +96,8 @@ class RealEngine:
     def _signal_worker(self, number: signal.Signals) -> None:
         for pid in self.family:
             if _title(pid) == WORKER:
-                os.kill(pid, number)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def wait_until_gone(self, limit_s: float = STOP_S) -> int:
         """The exit status of the first process; negative for a signal."""
