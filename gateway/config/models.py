@@ -45,8 +45,8 @@ class Timeouts(Section):
     idle_s: Seconds = Field(60, description="Between two events of a streamed answer.")
     unreachable_s: Seconds = Field(
         10,
-        description="The same, or until the first, where probes cannot connect to the engine "
-        "any more.",
+        description="Until the first event, or between two, of an engine that probes cannot "
+        "connect to any more.",
     )
     total_s: Seconds = Field(900, description="For the whole call, retries included.")
 

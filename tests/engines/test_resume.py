@@ -206,7 +206,7 @@ async def _compute_until_amid(engine: RealEngine, told: list[Told], depth: int) 
     begun: list[int] = []
     while len(begun) < _AT_ONCE or max(begun) < depth:
         engine.compute()
-        time.sleep(0.005)  # noqa: ASYNC251  # a busy loop would make it longer
+        time.sleep(0.005)  # noqa: ASYNC251  # awaited, it would be longer in a busy loop
         engine.freeze()
         read = -1
         while read != (now := sum(len(one.raw) for one in told)):

@@ -36,7 +36,7 @@ _NOTHING_TIMES: Final = 2
 def open_dns(given: config.Discovery, _: Surroundings) -> Discovery:
     """`given` has `dns` and `port`."""
     assert given.dns is not None  # noqa: S101  # the configuration has checked it
-    assert given.port is not None  # noqa: S101  # as above
+    assert given.port is not None  # noqa: S101  # the configuration has checked it
     return Dns(given.dns, given.port, given.refresh_s, lambda: _resolver(given.nameservers))
 
 
