@@ -5,7 +5,7 @@ Source: vLLM 0.32, entrypoints/openai/models/serving.py.
 
 import anyio
 
-from gateway.simulator.openai import Body
+from gateway.simulator.job import Body
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.refused import Refused
 

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from gateway.simulator.faults import Fault, told_usage
 from gateway.simulator.generation import Generation, Step
-from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens
+from gateway.simulator.job import Body, Job, Told, asked_tokens
+from gateway.simulator.openai import OpenAiFace
 from gateway.simulator.refused import Refused
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode

@@ -11,8 +11,9 @@ from typing_extensions import override
 from gateway.simulator.emit import Broken, Emitter
 from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
+from gateway.simulator.job import Body, Job, Told, asked_tokens, dumps
 from gateway.simulator.kv_cache import BLOCK_TOKENS
-from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens, dumps
+from gateway.simulator.openai import OpenAiFace
 from gateway.simulator.refused import Refused
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode, token_bytes

@@ -12,8 +12,9 @@ from gateway.simulator.adapters import LOAD, UNLOAD, Adapters
 from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.faults import Fault
 from gateway.simulator.generation import Generation, Step
+from gateway.simulator.job import Body, Job, Told, asked_tokens
 from gateway.simulator.kv_cache import BLOCK_TOKENS
-from gateway.simulator.openai import Body, Job, OpenAiFace, Told, asked_tokens
+from gateway.simulator.openai import OpenAiFace
 from gateway.simulator.refused import Refused, token_ids
 from gateway.simulator.server import Request, Wire
 from gateway.simulator.tokens import encode
