@@ -140,7 +140,20 @@ def explained(catalog: Catalog, plans: Sequence[access.Plan], asked: str) -> Sto
     mirror = route[0].mirror
     if mirror is not None:
         meaning += f'; {mirror.sample:.4g} of its calls are mirrored to "{mirror.to}"'
+    meaning += _waiting(route)
     return Story(asked, name, meaning, [_row(catalog, plans, variant) for variant in route])
+
+
+def _waiting(route: Sequence[Variant]) -> str:
+    """For whose engines calls wait while they are away."""
+    by_wait: dict[float, list[str]] = {}
+    for variant in route:
+        if variant.wake is not None:
+            by_wait.setdefault(variant.wake.max_wait_s, []).append(variant.name)
+    return "".join(
+        f"; calls wait up to {wait_s:g} s for engines of {', '.join(names)} that are away"
+        for wait_s, names in by_wait.items()
+    )
 
 
 def _shares(split: Split) -> str:

@@ -98,6 +98,13 @@ def test_what_a_name_means(file: Path) -> None:
     assert "drawn by weight" not in meaning(file, "drawn:a")
 
 
+def test_calls_that_wait_for_engines_say_how_long(file: Path) -> None:
+    file.write_text(CONFIG.replace("tion: awq,", "tion: awq, wake: {max_wait_s: 90},"))
+    waiting = "; calls wait up to 90 s for engines of llama:awq that are away"
+    assert meaning(file, "llama").endswith(waiting)
+    assert "away" not in meaning(file, "small")
+
+
 def test_a_model_whose_calls_are_mirrored_says_where(file: Path) -> None:
     file.write_text(
         CONFIG.replace("    fallbacks: [small]", "    mirror: {to: small, sample: 0.1}")
