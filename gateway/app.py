@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -64,6 +65,7 @@ from gateway.limits.store import LimitStore, StoreState
 from gateway.limits.stores import open_store
 from gateway.live.levels import KeyLevels
 from gateway.live.watch import IN_FLIGHT, USABLE_BY, WORKERS, Live
+from gateway.plugins import installed_policies
 from gateway.proxy.account import Bookkeeper
 from gateway.proxy.adapter_loading import AdapterLoading
 from gateway.proxy.attempt import Attempts, StreamBounds
@@ -74,7 +76,6 @@ from gateway.proxy.upstream.pool import PoolUpstream
 from gateway.proxy.upstream.protocol import Upstream
 from gateway.queueing.queues import keep_looking
 from gateway.reload import Reloader
-from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.cells import LEVELS_EVERY_S, Cells, Labels
 from gateway.telemetry.logs import BytesOutput, RequestLog, configure_logging, unbuffered
@@ -130,7 +131,9 @@ def build(
     one included; `recent`: where calls are remembered together with them.
     """
     clock = clock or SystemClock()
-    catalog = compile_catalog(document, environ, policies=POLICIES)
+    installed = installed_policies()
+    compiled = partial(compile_catalog, environ=environ, policies=installed)
+    catalog = compiled(document)
     rng = rng or random.Random()
     metrics = Metrics(cells, max_callers=document.telemetry.max_callers)
     fleet = FleetState(
@@ -154,7 +157,7 @@ def build(
     store = open_store(document.limits, environ, metrics, clock, rng, workers=workers)
     issuer = open_issuer(document.limits, environ, clock, catalog.access, fleet.serve_issued)
     limiter = Limiter(store, metrics, clock)
-    policies = {name: new() for name, new in POLICIES.items()}
+    policies = {name: new() for name, new in installed.items()}
     mirroring = Mirroring(
         fleet=fleet,
         engines=ENGINES,
@@ -200,7 +203,7 @@ def build(
         mirroring.records_content = document.telemetry.record_content
         traced.configure(document.telemetry)
 
-    reloader = Reloader(config_path, read, environ, serve_catalog, readiness, metrics)
+    reloader = Reloader(config_path, read, compiled, serve_catalog, readiness, metrics)
     _show_gauges(metrics, fleet, exchange, discoveries, readiness, store, clock)
     app = FastAPI(
         title="Sluicegate",

@@ -5,7 +5,7 @@ file is logged, counted and shown at `/ready`.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -14,8 +14,7 @@ from gateway.api.readiness import Readiness
 from gateway.config.document import Document
 from gateway.config.watch import file_changes, fingerprint
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import Catalog, compile_catalog
-from gateway.routing import POLICIES
+from gateway.fleet.catalog import Catalog
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
 
@@ -29,7 +28,7 @@ class Reloader:
         self,
         path: Path | None,
         read: Callable[[Path], Document],
-        environ: Mapping[str, str],
+        compiled: Callable[[Document], Catalog],
         serve: Callable[[Document, Catalog], None],
         readiness: Readiness,
         metrics: Metrics,
@@ -37,7 +36,7 @@ class Reloader:
         self._path = path
         self._read = read
         self._known = None if path is None else fingerprint(path)
-        self._environ = environ
+        self._compiled = compiled
         self._serve = serve
         self._readiness = readiness
         self._metrics = metrics
@@ -58,7 +57,7 @@ class Reloader:
             return
         try:
             document = self._read(self._path)
-            catalog = compile_catalog(document, self._environ, policies=POLICIES)
+            catalog = self._compiled(document)
         except ConfigInvalid as refused:
             self._readiness.config_problems = refused.problems
             self._metrics.reloads.cell("refused").add()

@@ -13,9 +13,10 @@ from gateway.cli.tables import print_table
 from gateway.cli.target import check_writable, run_until_interrupted, write
 from gateway.experiment.figures import Figures
 from gateway.experiment.over_http import HttpPlan, Router, RouterFailed, measured
-from gateway.experiment.plan import CONTENDERS, Plan, rehearsed
+from gateway.experiment.plan import CONTENDERS, Contenders, Plan, rehearsed
 from gateway.experiment.report import HEADERS, html_of, markdown_of, plots_of, rows
 from gateway.experiment.workload import WORKLOADS
+from gateway.plugins import installed_policies
 from gateway.remote.wrong_input import WrongInput
 
 _DEFAULTS = Plan()
@@ -70,10 +71,11 @@ def bench_routing(
 
     Policies run in virtual time: the same command gives the same figures everywhere.
     """
+    contenders = {**CONTENDERS, **installed_policies()}
     try:
         plan = Plan(
             workloads=_chosen("--workload", workload, WORKLOADS),
-            policies=_chosen("--policy", policy, {name: name for name in CONTENDERS}),
+            policies=_chosen("--policy", policy, {name: name for name in contenders}),
             fleets=tuple(replicas or _DEFAULTS.fleets),
             processes=processes,
             duration_s=duration,
@@ -84,7 +86,9 @@ def bench_routing(
         routers = [_router(text) for text in router or ()]
         check_writable(markdown_file, "--markdown")
         check_writable(html_file, "--html")
-        found = _over_http(routers, plan, slowdown) if routers else _in_virtual_time(plan)
+        found = (
+            _over_http(routers, plan, slowdown) if routers else _in_virtual_time(plan, contenders)
+        )
     except WrongInput as wrong:
         typer.echo(str(wrong), err=True)
         raise typer.Exit(2) from wrong
@@ -126,11 +130,11 @@ def _router(text: str) -> Router:
         raise WrongInput(f"--router {text}: {wrong}") from wrong
 
 
-def _in_virtual_time(plan: Plan) -> list[Figures]:
+def _in_virtual_time(plan: Plan, contenders: Contenders) -> list[Figures]:
     found: list[Figures] = []
     with Bar() as bar:
         bar.begin("rehearsing", plan.runs)
-        for figures in rehearsed(plan):
+        for figures in rehearsed(plan, contenders):
             found.append(figures)
             bar.advance(failed=False)
     return found

@@ -9,7 +9,7 @@ from gateway.config.unread import without_secrets
 from gateway.errors import ConfigInvalid
 from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.limits.stores import address_problems
-from gateway.routing import POLICIES
+from gateway.plugins import installed_policies
 
 
 def config_path(given: Path | None) -> Path:
@@ -32,7 +32,9 @@ def load_catalog(path: Path, *, reads_secrets: bool = True) -> tuple[Document, C
         document = without_secrets(document)
     problems = address_problems(document.limits, environment())
     try:
-        catalog = compile_catalog(document, environment(), policies=POLICIES, needs_replicas=False)
+        catalog = compile_catalog(
+            document, environment(), policies=installed_policies(), needs_replicas=False
+        )
     except ConfigInvalid as invalid:
         raise ConfigInvalid((*invalid.problems, *problems)) from invalid
     if problems:

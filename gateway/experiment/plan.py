@@ -19,10 +19,10 @@ from gateway.simulator.options import EngineOptions
 # holds everything that is asked again
 ENGINE = EngineOptions(max_model_len=65_536, kv_cache_tokens=120_000)
 
+Contenders = Mapping[str, Callable[[], RoutingPolicy]]
+
 # the gateway's policies, and what others do
-CONTENDERS: Final[Mapping[str, Callable[[], RoutingPolicy]]] = MappingProxyType(
-    {**POLICIES, "sglang-cache-aware": CacheAware}
-)
+CONTENDERS: Final[Contenders] = MappingProxyType({**POLICIES, "sglang-cache-aware": CacheAware})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Plan:
         return len(self.workloads) * len(self.policies) * len(self.fleets)
 
 
-def rehearsed(plan: Plan) -> Iterator[Figures]:
-    """Each run's figures as soon as it is over."""
+def rehearsed(plan: Plan, contenders: Contenders = CONTENDERS) -> Iterator[Figures]:
+    """Each run's figures as soon as it is over. `contenders` holds those that the plan names."""
     for replicas in plan.fleets:
         for workload in plan.workloads:
             sessions = workload.sessions(
@@ -55,7 +55,7 @@ def rehearsed(plan: Plan) -> Iterator[Figures]:
             for policy in plan.policies:
                 fronts: Sequence[Front] = [
                     Front(
-                        CONTENDERS[policy](),
+                        contenders[policy](),
                         replicas,
                         random.Random(f"{plan.seed} {number}"),
                         plan.processes,

@@ -2,6 +2,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -11,8 +12,9 @@ from gateway.api.readiness import Readiness
 from gateway.config import watch
 from gateway.config.document import Document
 from gateway.config.load import load_document
-from gateway.fleet.catalog import Catalog
+from gateway.fleet.catalog import Catalog, compile_catalog
 from gateway.reload import Reloader
+from gateway.routing import POLICIES
 from gateway.telemetry.metrics import Metrics
 from tests.support.running import until
 
@@ -31,7 +33,12 @@ class Followed:
         self.metrics = Metrics()
         self.served: list[list[str]] = []
         self.reloader = Reloader(
-            path, load_document, environ or {}, self._serve, self.readiness, self.metrics
+            path,
+            load_document,
+            partial(compile_catalog, environ=environ or {}, policies=POLICIES),
+            self._serve,
+            self.readiness,
+            self.metrics,
         )
 
     def _serve(self, document: Document, catalog: Catalog) -> None:
