@@ -14,7 +14,8 @@ from gateway.api.readiness import Readiness
 from gateway.config.document import Document
 from gateway.config.watch import file_changes, fingerprint
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import Catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.routing import POLICIES
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
