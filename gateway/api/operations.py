@@ -11,7 +11,8 @@ from gateway.api.readiness import Readiness
 from gateway.clock import Clock
 from gateway.fleet.catalog import UNLIMITED
 from gateway.fleet.discoveries import Discoveries, Standings
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import is_away
 from gateway.limits.store import LimitStore
 from gateway.queueing.queues import Queues, max_waiting

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from gateway.auth.keys import Caller
 from gateway.engines.openai import fixed_headers
 from gateway.errors import EngineFault, GatewayError, InvalidRequest, NoReplica
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.upstream.protocol import Upstream
 from gateway.routing.asking import Asking
 from gateway.routing.resolve import resolve

@@ -7,7 +7,8 @@ from gateway.config.load import load_document
 from gateway.config.settings import environment, load_settings
 from gateway.config.unread import without_secrets
 from gateway.errors import ConfigInvalid
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import Catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.limits.stores import address_problems
 from gateway.plugins import installed_policies
 

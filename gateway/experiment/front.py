@@ -13,9 +13,10 @@ from gateway.config.document import Document
 from gateway.engines.adapter import Load
 from gateway.experiment.passage import Passage
 from gateway.experiment.workload import Turn
-from gateway.fleet.catalog import compile_catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.routing import POLICIES
 from gateway.routing.policy import RoutingPolicy
 from gateway.simulator.scheduler import Scheduler

@@ -18,7 +18,8 @@ from gateway.config import discovery as config
 from gateway.fleet.catalog import Variant
 from gateway.fleet.discovery import Opener
 from gateway.fleet.discovery.endpoint import Discovery, Endpoint, Standing, Surroundings
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
 

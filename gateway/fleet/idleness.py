@@ -5,7 +5,7 @@ directly, are seen as well.
 """
 
 from gateway.fleet.health import Condition
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 
 
 class Idleness:

@@ -16,7 +16,8 @@ from gateway.engines.adapter import EngineAdapter, Load, State
 from gateway.fleet.discovery.endpoint import Standing
 from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 
 log = logging.getLogger(__name__)

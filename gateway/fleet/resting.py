@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from gateway.errors import EngineDraining, EngineOverloaded, GatewayError
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 
 _UNTOLD_S: Final = 1.0
 _LONGEST_S: Final = 60.0

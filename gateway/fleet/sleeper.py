@@ -21,7 +21,8 @@ from gateway.fleet.health import Condition
 from gateway.fleet.idleness import Idleness
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import Wanted
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 

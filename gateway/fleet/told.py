@@ -2,7 +2,7 @@
 
 import logging
 
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
 

@@ -16,7 +16,8 @@ from gateway.engines.adapter import EngineAdapter, Served
 from gateway.errors import GatewayError
 from gateway.fleet.health import Sign, sign_of
 from gateway.fleet.probe_clients import ProbeClients
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Operation, read_ask
 

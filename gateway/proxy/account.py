@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 from gateway.clock import Clock
 from gateway.errors import ClientGone, GatewayError, Source
 from gateway.fleet.gradient import Signal
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client
 from gateway.proxy.retry import Stop

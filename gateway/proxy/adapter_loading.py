@@ -13,7 +13,7 @@ import anyio
 from gateway.engines.adapter import EngineAdapter, Served
 from gateway.errors import AdapterNotLoaded, EngineMisconfigured, GatewayError
 from gateway.fleet.loadable import Adapter
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.proxy.upstream.protocol import Upstream
 from gateway.wire.http import UpstreamRequest
 

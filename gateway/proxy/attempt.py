@@ -24,7 +24,7 @@ from gateway.errors import (
     StreamStalled,
 )
 from gateway.fleet.catalog import Variant
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.proxy.account import Account
 from gateway.proxy.call import Call
 from gateway.proxy.client import Client

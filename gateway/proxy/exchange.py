@@ -26,7 +26,8 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.fleet.catalog import Variant
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.adapter_loading import AdapterLoading

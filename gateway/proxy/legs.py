@@ -13,7 +13,8 @@ from gateway.engines.kept_usage import usage_so_far
 from gateway.engines.leg import Leg
 from gateway.engines.resumed_stream import closing
 from gateway.errors import EngineRefused, GatewayError
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.account import Account, Bookkeeper
 from gateway.proxy.attempt import Attempts
 from gateway.proxy.call import Call

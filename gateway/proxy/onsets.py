@@ -6,7 +6,7 @@ what begins on a replica that fails already is not caught by surprise. Only a re
 not failed for the length of the budget's window begins anew.
 """
 
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.proxy.budget import WINDOW_S
 
 _BEGAN, _LAST = 0, 1

@@ -22,8 +22,9 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.fleet.catalog import Variant
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.fleet.resting import Resting
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import Wanted, is_away
 from gateway.limits.limiter import Limiter
 from gateway.proxy.account import Account, Bookkeeper

@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.config.models import Hedging
 from gateway.engines.adapter import EngineAdapter
 from gateway.errors import GatewayError
-from gateway.fleet.state import Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.proxy.account import Account, Bookkeeper, Hedge, route_of
 from gateway.proxy.attempt import Attempts
 from gateway.proxy.call import Call

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import GatewayError, Source
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.telemetry.told_story import StoryTold, TryTold
 from gateway.telemetry.tracing import Context
 from gateway.wire.http import Headers

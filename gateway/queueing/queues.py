@@ -19,8 +19,9 @@ from gateway.auth.keys import Caller
 from gateway.clock import Clock
 from gateway.errors import Overloaded
 from gateway.fleet.catalog import Variant
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.fleet.resting import Resting
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import is_away
 from gateway.queueing.flow import Flow
 from gateway.queueing.line import Line

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.routing.policy import RoutingPolicy
 from gateway.routing.resolve import Route
 from gateway.wire.prefix import Prefix

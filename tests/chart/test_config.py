@@ -11,7 +11,7 @@ import yaml
 from gateway.config.load import read_document
 from gateway.config.models import Variant
 from gateway.config.unread import without_secrets
-from gateway.fleet.catalog import compile_catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.routing import POLICIES
 from tests.chart.render import (
     VALUE_FILES,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.routing import POLICIES
 from gateway.wire.prefix import NO_PREFIX, Prefix
 from tests.support.configs import AView, a_catalog

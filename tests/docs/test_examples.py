@@ -3,7 +3,7 @@ import re
 import pytest
 
 from gateway.config.load import read_document
-from gateway.fleet.catalog import compile_catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.routing import POLICIES
 from tests.docs.generate import DOCS
 

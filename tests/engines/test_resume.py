@@ -18,7 +18,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from gateway.fleet.state import Lease
+from gateway.fleet.replica_state import Lease
 from tests.engines.conftest import StartAnother, need
 from tests.engines.scenarios import SPLIT_CHARACTERS
 from tests.support.counted import counted

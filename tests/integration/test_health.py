@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.simulator.options import EngineOptions
 from tests.support.leaks import PROMPT
 from tests.support.running import FAST, Running, a_gateway, until

@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway.fleet.state import ReplicaState
+from gateway.fleet.replica_state import ReplicaState
 from gateway.simulator.engine import SimulatedEngine
 from gateway.simulator.options import EngineOptions
 from gateway.simulator.serve import serve_engine

@@ -6,7 +6,8 @@ from itertools import takewhile
 from typing import Any
 
 from gateway.config.document import Document
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import Catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.routing import POLICIES
 
 

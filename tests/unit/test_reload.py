@@ -12,7 +12,8 @@ from gateway.api.readiness import Readiness
 from gateway.config import watch
 from gateway.config.document import Document
 from gateway.config.load import load_document
-from gateway.fleet.catalog import Catalog, compile_catalog
+from gateway.fleet.catalog import Catalog
+from gateway.fleet.compiling import compile_catalog
 from gateway.reload import Reloader
 from gateway.routing import POLICIES
 from gateway.telemetry.metrics import Metrics

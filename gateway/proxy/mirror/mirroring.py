@@ -21,7 +21,8 @@ from gateway.config.mirror import Mirror
 from gateway.engines.adapter import EngineAdapter
 from gateway.errors import EngineRefused, GatewayError, InvalidRequest
 from gateway.fleet.catalog import Variant
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.account import Account
 from gateway.proxy.attempt import Attempts, StreamBounds
 from gateway.proxy.call import Call

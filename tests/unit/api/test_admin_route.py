@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.api.admin_route import route_router
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.proxy.choosing import Choosing
 from gateway.routing import POLICIES
 from gateway.routing.prefix_affinity import COMPUTE

@@ -5,7 +5,8 @@ from pydantic import SecretStr
 from gateway.api.operations import fleet_router, operations_router
 from gateway.api.readiness import Readiness
 from gateway.errors import EngineDraining, EngineFault
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.limits.memory_store import MemoryStore
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.negotiation import Format

@@ -11,7 +11,8 @@ from gateway.fleet import discoveries as module
 from gateway.fleet.discoveries import Discoveries
 from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics
 from tests.support.configs import a_catalog, a_model

@@ -7,7 +7,8 @@ from gateway.fleet import forgetting as module
 from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.forgetting import forget, keep_forgetting
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
 from gateway.telemetry.cells import SLOT_BYTES, Cells, SharedCells
 from gateway.telemetry.departed import MOST, Departed

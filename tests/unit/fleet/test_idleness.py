@@ -3,7 +3,8 @@ import pytest
 from gateway.engines.adapter import Load
 from gateway.fleet.health import Condition
 from gateway.fleet.idleness import Idleness
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from tests.support.configs import a_catalog
 
 QUIET = Load(running=0, waiting=0, tokens_counted=100)

@@ -18,7 +18,8 @@ from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.health import Condition, Reason
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.discoveries import a_discovered

@@ -8,8 +8,9 @@ from gateway.errors import (
     EngineUnreachable,
     GatewayError,
 )
+from gateway.fleet.replica_state import ReplicaState
 from gateway.fleet.resting import Resting
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.state import FleetState
 from tests.support.configs import a_catalog, a_model, a_variant
 
 

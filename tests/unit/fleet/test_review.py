@@ -5,8 +5,9 @@ import pytest
 from typing_extensions import override
 
 from gateway.fleet import review
+from gateway.fleet.replica_state import ReplicaState
 from gateway.fleet.review import keep_reviewing
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.state import FleetState
 from tests.support.configs import a_catalog
 from tests.support.fake_clock import FakeClock
 

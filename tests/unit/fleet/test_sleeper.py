@@ -13,8 +13,9 @@ from gateway.engines.adapter import Load
 from gateway.fleet.health import Condition
 from gateway.fleet.probe_clients import ProbeClients
 from gateway.fleet.prober import Prober
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.fleet.sleeper import SLEEP, WAKE, Sleeper
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import Wanted
 from tests.support.configs import a_catalog, a_model
 from tests.support.fake_clock import FakeClock

@@ -22,8 +22,8 @@ from gateway.errors import (
 from gateway.fleet.catalog import Catalog, Replica, Variant
 from gateway.fleet.discovery.endpoint import Endpoint, Standing
 from gateway.fleet.health import Condition, HealthRules, Reason, Sign
-from gateway.fleet.sent import FADE
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.wire.prefix import Prefix
 from tests.support.configs import a_catalog, a_model, a_variant
 from tests.support.discoveries import a_discovered
@@ -55,45 +55,6 @@ def test_every_replica_of_every_variant_has_a_state() -> None:
         ("m:awq", "r0"),
         ("n", "r0"),
     ]
-
-
-def test_a_lease_counts_while_it_is_held() -> None:
-    _, [state, _] = a_fleet()
-    lease = Lease(state)
-    assert state.in_flight == 1
-    assert state.load == 1
-    lease.release()
-    assert state.in_flight == 0
-
-
-def test_a_lease_is_released_once_however_often_it_is_asked() -> None:
-    _, [state, _] = a_fleet()
-    lease, other = Lease(state), Lease(state)
-    lease.release()
-    lease.release()
-    assert state.in_flight == 1
-    other.release()
-    assert state.in_flight == 0
-
-
-def test_a_heavier_replica_takes_more_leases_for_one_turn() -> None:
-    replicas = [{"url": "http://a", "weight": 4}]
-    fleet = FleetState(a_fleet_catalog(replicas=replicas))
-    [state] = fleet
-    Lease(state)
-    assert state.turns == 0.25
-
-
-@given(st.lists(st.booleans(), max_size=50))
-def test_the_count_of_a_replica_is_its_open_leases(steps: list[bool]) -> None:
-    _, [state, _] = a_fleet()
-    open_leases: list[Lease] = []
-    for take in steps:
-        if take or not open_leases:
-            open_leases.append(Lease(state))
-        else:
-            open_leases.pop().release()
-        assert state.in_flight == len(open_leases)
 
 
 def test_candidates_are_those_not_tried() -> None:
@@ -564,28 +525,6 @@ def test_a_healthy_replica_is_never_ejected_by_what_clients_do(
 PROMPT = Prefix(tuple(range(10)), shared_key=98, own_key=99)
 
 
-def test_a_prompt_is_prefilling_until_its_first_token() -> None:
-    state = next(iter(FleetState(a_catalog())))
-    lease = Lease(state, PROMPT)
-    assert state.prefilling == 10
-    lease.began()
-    lease.began()
-    assert state.prefilling == 0
-    lease.release()
-    assert state.prefilling == state.in_flight == 0
-
-
-def test_what_was_sent_to_compute_fades_with_every_call_to_any_replica() -> None:
-    replicas = [{"url": "http://h0"}, {"url": "http://h1"}]
-    first, second = FleetState(a_catalog({"name": "m", "engine": "vllm", "replicas": replicas}))
-    Lease(first, PROMPT).release()
-    assert (first.sent, second.sent) == (10, 0)
-    Lease(second, Prefix((50, 51))).release()
-    assert (first.sent, second.sent) == (10 * FADE, 2)
-    Lease(second).release()
-    assert second.sent == 2, "what was not read says nothing"
-
-
 def test_a_reload_keeps_what_was_sent() -> None:
     fleet = FleetState(a_catalog())
     state = next(iter(fleet))
@@ -602,19 +541,6 @@ def test_others_send_to_a_replica_where_there_are_more_processes_or_more_load() 
     told.append(state.is_shared)
     assert told == [False, True]
     assert next(iter(FleetState(a_catalog(), processes=2))).is_shared
-
-
-def test_what_was_sent_before_need_not_be_computed() -> None:
-    state = next(iter(FleetState(a_catalog())))
-    Lease(state, PROMPT).release()
-    assert state.known_blocks(PROMPT.blocks) == 10
-    assert state.has_seen(99)
-    assert not state.has_seen(97)
-    longer = Lease(state, Prefix((*PROMPT.blocks, 20, 21), own_key=99))
-    assert state.prefilling == 2
-    longer.release()
-    longer.release()
-    assert state.prefilling == 0
 
 
 def test_it_is_remembered_as_long_as_the_engine_has_room_for_it() -> None:
@@ -636,14 +562,6 @@ def test_an_ejected_replica_may_have_lost_what_it_knew() -> None:
         fleet.observed(Lease(state), EngineFault("broken"), 1.0)
     assert state.health.ejection is not None
     assert state.known_blocks(PROMPT.blocks) == 0
-
-
-def test_a_replica_has_the_same_seed_in_every_process_and_no_other_has_it() -> None:
-    replicas = [{"url": f"http://h{n}"} for n in range(3)]
-    catalog = a_catalog({"name": "m", "engine": "vllm", "replicas": replicas})
-    seeds = [[state.seed for state in FleetState(catalog)] for _ in range(2)]
-    assert seeds[0] == seeds[1]
-    assert len(set(seeds[0])) == 3
 
 
 def test_calls_for_an_adapter_go_to_the_replicas_of_its_model_that_have_it() -> None:

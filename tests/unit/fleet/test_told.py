@@ -5,7 +5,8 @@ import pytest
 from gateway.engines.adapter import Load
 from gateway.errors import EngineDraining
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.fleet.told import Teller
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.telemetry.metrics import Metrics

@@ -17,7 +17,8 @@ from gateway.engines.vllm import VllmAdapter
 from gateway.errors import EngineFault
 from gateway.fleet.health import Condition
 from gateway.fleet.probe_clients import ProbeClients
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.fleet.trials import Trials
 from gateway.telemetry import fields as F  # noqa: N812  # reads as a namespace of names
 from gateway.wire.ask import Ask, Operation

@@ -6,7 +6,8 @@ from gateway.engines.adapter import Load
 from gateway.errors import EngineDraining, EngineFault
 from gateway.fleet.catalog import Variant
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.fleet.waking import REMEMBERED_S, Wanted, demands, is_away
 from tests.support.configs import a_catalog, a_model, a_variant
 

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import ClientGone, EngineFault, GatewayError, InvalidRequest, NoReplica
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.proxy.account import Account, Bookkeeper, Hedge
 from gateway.proxy.call import Call
 from gateway.proxy.dialect import OpenAiDialect

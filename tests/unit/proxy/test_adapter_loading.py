@@ -8,7 +8,8 @@ import pytest
 from gateway.engines import ENGINES
 from gateway.errors import AdapterNotLoaded, EngineFault, EngineMisconfigured, EngineUnreachable
 from gateway.fleet.loadable import Adapter
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.adapter_loading import AdapterLoading
 from tests.support.configs import a_catalog, a_model
 from tests.support.fake_upstream import FakeResponse, FakeUpstream

@@ -19,7 +19,8 @@ from gateway.errors import (
     StreamBroken,
     StreamStalled,
 )
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.proxy import attempt
 from gateway.proxy.account import Account
 from gateway.proxy.attempt import Attempts, StreamBounds

@@ -7,7 +7,8 @@ import pytest
 from gateway.auth.keys import Caller, Plan
 from gateway.config.choice import Choose
 from gateway.errors import TooFewBits
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.proxy.call import Call
 from gateway.proxy.choosing import Choosing
 from gateway.proxy.dialect import OpenAiDialect

@@ -1,4 +1,5 @@
-from gateway.fleet.state import FleetState, ReplicaState
+from gateway.fleet.replica_state import ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.proxy.budget import WINDOW_S
 from gateway.proxy.onsets import Onsets
 from tests.support.configs import a_catalog, a_model, a_variant

@@ -18,7 +18,8 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.limits.limiter import Limiter
 from gateway.limits.memory_store import MemoryStore
 from gateway.proxy.account import Bookkeeper

@@ -14,8 +14,9 @@ from gateway.engines.adapter import Load
 from gateway.errors import ModelWaking, Overloaded
 from gateway.fleet.catalog import Catalog, Variant
 from gateway.fleet.health import Condition
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.fleet.resting import Resting
-from gateway.fleet.state import FleetState, Lease, ReplicaState
+from gateway.fleet.state import FleetState
 from gateway.queueing.queues import Place, keep_looking, max_waiting
 from gateway.queueing.refusals import Refused
 from gateway.queueing.ticket import Ticket

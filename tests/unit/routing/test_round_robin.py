@@ -5,7 +5,8 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.routing.round_robin import RoundRobin
 from gateway.wire.prefix import NO_PREFIX
 from tests.support.configs import a_catalog

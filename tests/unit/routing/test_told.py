@@ -5,7 +5,8 @@ import pytest
 from gateway.auth.keys import Plan
 from gateway.engines.adapter import Load
 from gateway.fleet.health import Condition
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.routing import POLICIES
 from gateway.routing.asking import Asking
 from gateway.routing.prefix_affinity import COMPUTE

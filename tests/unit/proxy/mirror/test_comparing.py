@@ -4,7 +4,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.fleet.state import FleetState, Lease
+from gateway.fleet.replica_state import Lease
+from gateway.fleet.state import FleetState
 from gateway.proxy.account import Account, Hedge
 from gateway.proxy.mirror.comparing import Heard, Pair, compared, is_greedy
 from gateway.proxy.mirror.comparison import MAX_CHARACTERS

@@ -14,7 +14,7 @@ from gateway.engines import ENGINES
 from gateway.engines.adapter import Load
 from gateway.errors import EngineFault, EngineUnreachable
 from gateway.fleet.health import Condition
-from gateway.fleet.state import Lease, ReplicaState
+from gateway.fleet.replica_state import Lease, ReplicaState
 from gateway.proxy.attempt import StreamBounds
 from gateway.proxy.mirror.mirroring import Mirroring
 from gateway.routing import POLICIES
