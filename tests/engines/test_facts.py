@@ -63,12 +63,24 @@ def seconds_until(reached: Callable[[], bool], limit_s: float) -> float:
 
 @contextmanager
 def frozen(engine: RealEngine) -> Iterator[None]:
-    """It computes nothing meanwhile; its server answers."""
+    """It computes nothing meanwhile; its server answers, and has time to."""
     engine.freeze()
     try:
         yield
     finally:
         engine.compute()
+
+
+def step_until(engine: RealEngine, name: str, wanted: float) -> None:
+    """Let a frozen engine compute a few tokens at a time, until a gauge is at least this."""
+
+    def stepped() -> bool:
+        engine.compute()
+        time.sleep(0.02)
+        engine.freeze()
+        return gauge(engine, name) >= wanted
+
+    seconds_until(stepped, limit_s=20)
 
 
 def accepts_connections(engine: RealEngine) -> bool:
@@ -292,7 +304,8 @@ class TestVllmDies:
         self, mortals: Mortals
     ) -> None:
         engine = mortals.to_lose_its_core
-        with streams(engine, A_LONG_STREAM, count=1) as (stream,):
+        with frozen(engine), streams(engine, A_LONG_STREAM, count=1, read_pieces=0) as (stream,):
+            step_until(engine, "vllm:generation_tokens_total", 1)
             engine.kill_engine_core()
             events = events_of(stream.finish())
         assert events[-1]["error"]["code"] == 500
@@ -303,21 +316,14 @@ class TestVllmDies:
     ) -> None:
         """The limit on queued requests counts running ones too, whatever its name says."""
         engine = mortals.to_fill_and_drain
-
-        def has_one_in_line() -> bool:
-            """Its figures are of its last step, and slow to ask for while it computes."""
-            engine.compute()
-            time.sleep(0.02)
-            engine.freeze()
-            return gauge(engine, "vllm:num_requests_waiting{") == 1
-
-        with streams(engine, A_LONG_STREAM, count=1) as (stream,):
-            with (
-                frozen(engine),
-                streams(engine, A_LONG_STREAM, count=1, read_pieces=0),
-            ):
-                seconds_until(has_one_in_line, limit_s=20)
-                refused = ask(engine.url, chat())
+        with ExitStack() as open_streams:
+            with frozen(engine):
+                (stream,) = open_streams.enter_context(
+                    streams(engine, A_LONG_STREAM, count=1, read_pieces=0)
+                )
+                with streams(engine, A_LONG_STREAM, count=1, read_pieces=0):
+                    step_until(engine, "vllm:num_requests_waiting{", 1)
+                    refused = ask(engine.url, chat())
             assert refused.status == 503
             assert json.loads(refused.body)["error"]["code"] == 503
             assert refused.header("retry-after") is None
